@@ -1,0 +1,1 @@
+"""The pure core: arrays in, frozen records out; no napari and no Qt."""

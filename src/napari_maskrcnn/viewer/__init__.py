@@ -1,0 +1,1 @@
+"""The napari side without widgets: session, work, layers, contributions."""

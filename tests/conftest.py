@@ -1,0 +1,81 @@
+"""Shared set-up: a display or none, settings of our own, torch before any viewer."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+# Before torch and torchvision, and both before any viewer: see the guard's docstring.
+from napari_maskrcnn.core import preload  # noqa: F401  # isort: skip
+import torchvision  # noqa: F401  # isort: skip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    RunPython = Callable[..., subprocess.CompletedProcess[str]]
+
+# The person's own napari settings are neither read nor written.
+_SETTINGS = Path(tempfile.mkdtemp(prefix="napari-maskrcnn-tests-"))
+atexit.register(shutil.rmtree, _SETTINGS, ignore_errors=True)
+os.environ["NAPARI_CONFIG"] = str(_SETTINGS / "settings.yaml")
+
+# A test with a viewer fails when it leaves top-level widgets behind.  If yours does,
+# look for a lambda or a `functools.partial` of a method connected to a signal, or for
+# a widget that was neither docked nor closed.
+os.environ.setdefault("NAPARI_STRICT_QT", "raise")
+
+
+def _start_xvfb() -> str:
+    """Start a virtual display for the length of the session and return its name."""
+    read, write = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1600x1200x24"],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    )
+    atexit.register(server.terminate)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        return f":{pipe.readline().strip()}"
+
+
+if sys.platform == "linux" and not any(
+    os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+):
+    if shutil.which("Xvfb"):
+        os.environ["DISPLAY"] = _start_xvfb()
+    else:
+        # Qt works, OpenGL does not: tests that add layers to a viewer will fail.
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+
+settings.register_profile("project", deadline=None, print_blob=True)
+settings.load_profile("project")
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> RunPython:
+    """Run a script in a fresh interpreter, where nothing of ours is imported yet."""
+
+    def run(
+        script: str, *arguments: str, timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        path = tmp_path / "script.py"
+        path.write_text(script, encoding="utf-8")
+        return subprocess.run(
+            [sys.executable, str(path), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,412 @@
+"""One session for each viewer window: the model in use, the running job, what is kept.
+
+Widgets come and go: closing a dock destroys its widget.  The session stays, and a
+widget opened later finds the running job and the kept detections in it.  It belongs to
+the viewer object, refers to viewer and layers weakly, and lets everything go when a
+layer is removed or the window is closed.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_maskrcnn.viewer.features import write_features
+from napari_maskrcnn.viewer.jobs import KeptEncoding, LoadedModel, segment_plane
+from napari_maskrcnn.viewer.layers import (
+    LabelsPlane,
+    Plane,
+    add_labels_for,
+    current_plane,
+    image_layers,
+    is_usable,
+    plane_source,
+    unwrap,
+)
+from napari_maskrcnn.viewer.ledger import Edits
+from napari_maskrcnn.viewer.painting import (
+    PlaneRecord,
+    Repaint,
+    ids_in,
+    remember_decisions,
+    with_free_ids,
+)
+from napari_maskrcnn.viewer.workers import JobRunner
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Labels
+
+    from napari_maskrcnn.core.recipe import Recipe
+    from napari_maskrcnn.viewer.jobs import Outcome
+
+# How long the pixels must rest before the table of objects follows them.
+SETTLE_MS = 300
+MEGABYTE = 2**20
+
+_sessions: dict[int, Session] = {}
+
+
+def session_of(viewer: Any) -> Session:
+    """Return the session of a viewer, or of the viewer behind a proxy."""
+    viewer = unwrap(viewer)
+    key = id(viewer)
+    if key not in _sessions:
+        _sessions[key] = Session(viewer)
+        # Ids are given again once an object is gone, so the entry goes with it.
+        weakref.finalize(viewer, _sessions.pop, key, None)
+    return _sessions[key]
+
+
+def _setting(name: str, default: Any) -> Any:
+    """Return one of the person's settings, or the default outside of napari."""
+    from napari.settings import get_plugin_settings
+
+    settings = get_plugin_settings("napari-maskrcnn")
+    return getattr(getattr(settings, "inference", None), name, default)
+
+
+def encoding_budget() -> int:
+    """Return the bytes that kept encodings may take, from the person's settings."""
+    return int(_setting("encoding_budget_mb", 1024)) * MEGABYTE
+
+
+def device_choice() -> str:
+    """Return the device that the person asked for in the settings."""
+    return str(_setting("device", "auto"))
+
+
+class Session(QObject):
+    """What a viewer window's widgets share; use `session_of` to get it.
+
+    Signals
+    -------
+    layers_changed ()
+        Layers came, went, were renamed or moved.
+    shown_changed ()
+        Another plane is shown, or the objects on it changed.
+    theme_changed ()
+        The viewer's colours changed.
+    job_changed ()
+        A job started or ended.
+    progressed (Progress)
+        The job has come further.
+    finished (object)
+        The job's `Outcome`, after it was painted.
+    failed (str), warned (str)
+        A sentence for the person.
+    """
+
+    layers_changed = Signal()
+    shown_changed = Signal()
+    theme_changed = Signal()
+    job_changed = Signal()
+    progressed = Signal(object)
+    finished = Signal(object)
+    failed = Signal(str)
+    warned = Signal(str)
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self._viewer = weakref.ref(viewer)
+        self.loaded = LoadedModel()
+        self.jobs = JobRunner(self)
+        self._request: tuple[Any, ...] | None = None
+        self._outputs: weakref.WeakKeyDictionary[Image, weakref.ref[Labels]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._records: weakref.WeakKeyDictionary[Image, dict[Plane, PlaneRecord]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._live: Repaint | None = None
+        self._writing = False
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(SETTLE_MS)
+        self._settle.timeout.connect(self._on_settled)
+        self._connect_viewer(viewer)
+        self.jobs.changed.connect(self.job_changed)
+        self.jobs.progressed.connect(self.progressed)
+        self.jobs.returned.connect(self._on_returned)
+        self.jobs.failed.connect(self.failed)
+        self.jobs.warned.connect(self.warned)
+
+    def _connect_viewer(self, viewer: ViewerModel) -> None:
+        events = viewer.layers.events
+        events.inserted.connect(self._on_layers)
+        events.reordered.connect(self._on_layers)
+        events.renamed.connect(self._on_layers)
+        events.removed.connect(self._on_removed)
+        viewer.dims.events.point.connect(self._on_dims)
+        viewer.dims.events.order.connect(self._on_dims)
+        viewer.events.theme.connect(self._on_theme)
+
+    # ---- what there is
+
+    @property
+    def viewer(self) -> ViewerModel | None:
+        """The viewer, or None once it is gone."""
+        return self._viewer()
+
+    def images(self) -> list[Image]:
+        """Return the image layers, the topmost first."""
+        viewer = self.viewer
+        return image_layers(viewer) if viewer is not None else []
+
+    def labels_of(self, image: Image) -> Labels | None:
+        """Return the Labels layer that holds the instances of an image, if any."""
+        viewer, reference = self.viewer, self._outputs.get(image)
+        labels = reference() if reference is not None else None
+        if viewer is None or labels is None or labels not in viewer.layers:
+            return None
+        return labels if is_usable(labels, image) else None
+
+    def record_of(self, image: Image) -> PlaneRecord | None:
+        """Return what is kept of the plane of an image that is shown."""
+        viewer = self.viewer
+        if viewer is None or image not in self._records or image.ndim < 2:
+            return None
+        record = self._records[image].get(current_plane(image, viewer))
+        if record is None or record.target.layer is not self.labels_of(image):
+            return None
+        return record
+
+    def count(self, image: Image) -> int | None:
+        """Return how many objects the shown plane has, None before it has a result."""
+        record = self.record_of(image)
+        if record is None:
+            return None
+        pixels = record.target.pixels
+        return (
+            int(np.count_nonzero(np.bincount(pixels[pixels > 0])))
+            if (pixels.dtype.itemsize <= 2)
+            else int(np.unique(pixels[pixels > 0]).size)
+        )
+
+    # ---- the run
+
+    def segment(self, image: Image, recipe: Recipe, *, keep_edited: bool) -> None:
+        """Start to segment the plane of `image` that is shown.
+
+        Raises
+        ------
+        ValueError
+            When the layer has no plane.
+        """
+        viewer = self.viewer
+        if viewer is None or self.jobs.running:
+            return
+        self.commit()
+        plane = current_plane(image, viewer)
+        record = self._records.get(image, {}).get(plane)
+        kept = None
+        if record is not None and record.encoding is not None:
+            kept = KeptEncoding(record.encoding, record.encoded_as)
+        self._request = (weakref.ref(image), plane, recipe, keep_edited)
+        self.jobs.start(
+            segment_plane, self.loaded, plane_source(image, plane), recipe, kept
+        )
+
+    def cancel(self) -> None:
+        """Give the running job up."""
+        self.jobs.cancel()
+
+    def _on_returned(self, outcome: Outcome) -> None:
+        viewer = self.viewer
+        if viewer is None or self._request is None:
+            return
+        reference, plane, recipe, keep_edited = self._request
+        image = reference()
+        if image is None or image not in viewer.layers:
+            self.failed.emit("The image was closed, so its result was dropped")
+            return
+        self.commit()
+        record = self._new_record(image, plane, outcome, keep_edited)
+        self._repaint_once(record, recipe, keep_edited)
+        planes = self._records.setdefault(image, {})
+        planes.pop(plane, None)  # so that the newest comes last
+        planes[plane] = record
+        self._keep_within_budget(record)
+        for sentence in outcome.instances.warnings:
+            self.warned.emit(sentence)
+        self.shown_changed.emit()
+        self.finished.emit(outcome)
+
+    def _new_record(
+        self, image: Image, plane: Plane, outcome: Outcome, keep_edited: bool
+    ) -> PlaneRecord:
+        """Return the plane's record with the new detections under free ids."""
+        labels = self.labels_of(image) or self._add_labels(
+            image, len(outcome.instances)
+        )
+        target = LabelsPlane(labels, plane)
+        old = self._records.get(image, {}).get(plane)
+        if old is not None and old.target.layer is not labels:
+            old = None
+        record = PlaneRecord(target, outcome.instances)
+        record.encoding, record.encoded_as = outcome.encoding, outcome.encoded_as
+        taken = self._ids_elsewhere(image, plane, labels)
+        if old is not None:
+            record.ledger = old.ledger
+            if keep_edited:
+                edits = old.ledger.edits(target.pixels)
+                remember_decisions(old, edits)
+                record.decided = old.decided
+                taken = np.union1d(taken, list(edits.changed)).astype(np.int64)
+            record.ledger.new_run()
+        elif keep_edited and target.pixels.any():
+            taken = np.union1d(taken, np.unique(target.pixels)).astype(np.int64)
+        record.instances = with_free_ids(outcome.instances, taken)
+        return record
+
+    def _add_labels(self, image: Image, count: int) -> Labels:
+        viewer = self.viewer
+        if viewer is None:
+            raise RuntimeError("the viewer is gone")
+        dtype = np.uint16 if count <= np.iinfo(np.uint16).max else np.int32
+        labels = add_labels_for(viewer, image, dtype)
+        self._outputs[image] = weakref.ref(labels)
+        labels.events.paint.connect(self._on_painted)
+        labels.events.set_data.connect(self._on_pixels)
+        return labels
+
+    def _ids_elsewhere(self, image: Image, plane: Plane, labels: Labels) -> Any:
+        """Return the ids in the layer's other planes."""
+        if not plane.position:
+            return np.empty(0, np.int64)
+        taken = [ids_in(labels)] if not self._records.get(image, {}).get(plane) else []
+        for other, record in self._records.get(image, {}).items():
+            if other != plane and record.target.layer is labels:
+                taken.append(record.instances.ids)
+        return np.unique(np.concatenate([np.empty(0, np.int64), *taken]))
+
+    def _repaint_once(
+        self, record: PlaneRecord, recipe: Recipe, keep_edited: bool
+    ) -> None:
+        edits = record.ledger.edits(record.target.pixels) if keep_edited else Edits()
+        self._writing = True
+        try:
+            repaint = Repaint(record, edits)
+            repaint.show(recipe)
+            repaint.commit()
+            write_features(record)
+        finally:
+            self._writing = False
+
+    def _keep_within_budget(self, newest: PlaneRecord) -> None:
+        """Drop the oldest encodings; the newest always stays."""
+        records = [r for planes in self._records.values() for r in planes.values()]
+        room = encoding_budget() - _encoded_bytes(newest)
+        for record in reversed(records):
+            if record is newest or record.encoding is None:
+                continue
+            room -= _encoded_bytes(record)
+            if room < 0:
+                record.encoding = None
+
+    # ---- the sliders
+
+    def repaint(self, image: Image, recipe: Recipe, *, keep_edited: bool) -> bool:
+        """Paint the shown plane again from the kept detections.
+
+        To be followed by `commit` when the slider rests.  Returns whether there was
+        anything to paint.
+        """
+        record = self.record_of(image)
+        if record is None:
+            return False
+        self._writing = True
+        try:
+            if self._live is None or self._live.record is not record:
+                self.commit()
+                edits = Edits()
+                if keep_edited:
+                    edits = record.ledger.edits(record.target.pixels)
+                self._live = Repaint(record, edits)
+            self._live.show(recipe)
+        finally:
+            self._writing = False
+        return True
+
+    def commit(self) -> None:
+        """Make what the sliders did one undo step."""
+        if self._live is None:
+            return
+        live, self._live = self._live, None
+        if live.record.target.layer not in (self.viewer.layers if self.viewer else ()):
+            return
+        self._writing = True
+        try:
+            live.commit()
+            write_features(live.record)
+        finally:
+            self._writing = False
+        self.shown_changed.emit()
+
+    # ---- what happens around it
+
+    def _on_layers(self) -> None:
+        self.layers_changed.emit()
+
+    def _on_theme(self) -> None:
+        self.theme_changed.emit()
+
+    def _on_removed(self, event: Any) -> None:
+        layer = event.value
+        self._records.pop(layer, None)
+        self._outputs.pop(layer, None)
+        for image, planes in list(self._records.items()):
+            if any(record.target.layer is layer for record in planes.values()):
+                self._records.pop(image)
+        if self._live is not None and self._live.record.target.layer is layer:
+            self._live = None
+        if self._request is not None and self._request[0]() is layer:
+            self.cancel()
+            self._request = None
+            self.failed.emit("The image was closed, so the run was stopped")
+        self.layers_changed.emit()
+        self.shown_changed.emit()
+
+    def _on_dims(self) -> None:
+        self.commit()
+        self.shown_changed.emit()
+
+    def _on_painted(self, event: Any) -> None:
+        if self._writing:
+            return
+        for planes in self._records.values():
+            for record in planes.values():
+                if record.target.layer is event.source:
+                    record.ledger.touched = True
+        self._settle.start()
+
+    def _on_pixels(self) -> None:
+        if not self._writing:
+            self._settle.start()
+
+    def _on_settled(self) -> None:
+        """Let the table of objects follow what was painted, undone or redone."""
+        if self._live is not None:
+            return
+        for image in list(self._records):
+            record = self.record_of(image)
+            if record is not None:
+                write_features(record)
+        self.shown_changed.emit()
+
+    def release(self) -> None:
+        """Let go of everything; called when the window is closed."""
+        self.cancel()
+        self._request = None
+        self._live = None
+        self._settle.stop()
+        self._records.clear()
+        self._outputs.clear()
+        self.loaded = LoadedModel()
+
+
+def _encoded_bytes(record: PlaneRecord) -> int:
+    return int(record.encoding.nbytes) if record.encoding is not None else 0

@@ -1,0 +1,174 @@
+"""Small parts that the dock widgets share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtWidgets import (
+    QFrame,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QLabeledDoubleSlider, QLabeledSlider
+
+if TYPE_CHECKING:
+    from napari.utils.theme import Theme
+
+# A slider moved by key, wheel or number has rested after this time.
+REST_MS = 400
+
+
+def theme_named(name: str) -> Theme:
+    """Return the colours of a napari theme."""
+    theme: Theme = get_theme(name)
+    return theme
+
+
+class PrimaryButton(QPushButton):
+    """The one large button of a widget, in the theme's accent colour."""
+
+    def __init__(self, text: str, parent: QWidget | None = None) -> None:
+        super().__init__(text, parent)
+        self.setMinimumHeight(40)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def use_theme(self, theme: Theme) -> None:
+        """Take the colours of a theme."""
+        accent, text = theme.current.as_hex(), theme.text.as_hex()
+        self.setStyleSheet(
+            "QPushButton { font-weight: bold; border-radius: 4px; padding: 6px;"
+            f" background-color: {accent}; color: {text}; }}"
+            f"QPushButton:hover {{ border: 1px solid {text}; }}"
+            f"QPushButton:focus {{ border: 2px solid {text}; }}"
+            f"QPushButton:disabled {{ background-color: {theme.foreground.as_hex()};"
+            f" color: {theme.secondary.as_hex()}; }}"
+        )
+
+
+class StatusLine(QLabel):
+    """A line or two for the person, with a mark in the colour of its weight."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
+        self._theme: Theme | None = None
+        self.level = "info"
+
+    def use_theme(self, theme: Theme) -> None:
+        """Take the colours of a theme."""
+        self._theme = theme
+        self._style()
+
+    def say(self, text: str, level: str = "info") -> None:
+        """Show a sentence.
+
+        Parameters
+        ----------
+        text : str
+            The sentence; an empty one clears the line.
+        level : str
+            "info", "warning" or "error".
+        """
+        self.level = level
+        self.setText(text)
+        self._style()
+
+    def _style(self) -> None:
+        if self._theme is None:
+            return
+        mark = {
+            "info": self._theme.secondary,
+            "warning": self._theme.warning,
+            "error": self._theme.error,
+        }[self.level].as_hex()
+        border = f"border-left: 4px solid {mark};" if self.text() else ""
+        self.setStyleSheet(f"QLabel {{ {border} padding: 2px 0px 2px 6px; }}")
+
+
+class Slider(QWidget):
+    """A slider with its value beside it that tells moving from having moved.
+
+    Signals
+    -------
+    moved ()
+        The value changed; the slider may still be held.
+    rested ()
+        The slider was let go, or was not moved by other means for a while.
+    """
+
+    moved = Signal()
+    rested = Signal()
+
+    def __init__(
+        self, low: float, high: float, step: float, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._whole = float(step).is_integer()
+        # superqt annotates the methods of both kinds for whole numbers only
+        self.slider: Any
+        horizontal = Qt.Orientation.Horizontal
+        if self._whole:
+            self.slider = QLabeledSlider(horizontal)
+        else:
+            self.slider = QLabeledDoubleSlider(horizontal)
+            self.slider.setDecimals(2)
+        self.slider.setRange(low, high)
+        self.slider.setSingleStep(step)
+        self.slider.setPageStep(10 * step)
+        self.setFocusProxy(self.slider)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.slider)
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(REST_MS)
+        self._rest.timeout.connect(self.rested)
+        self.slider.valueChanged.connect(self._on_value)
+        self.slider.sliderReleased.connect(self._on_released)
+
+    def value(self) -> float:
+        """Return the value, rounded to what is shown."""
+        return (
+            int(self.slider.value())
+            if self._whole
+            else round(float(self.slider.value()), 2)
+        )
+
+    def set_value(self, value: float) -> None:
+        """Move the slider without a signal."""
+        blocked = self.slider.blockSignals(True)
+        self.slider.setValue(int(value) if self._whole else value)
+        self.slider.blockSignals(blocked)
+
+    def set_high(self, high: float) -> None:
+        """Change the upper end; the value stays inside without a signal."""
+        blocked = self.slider.blockSignals(True)
+        self.slider.setMaximum(int(high) if self._whole else high)
+        self.slider.blockSignals(blocked)
+
+    def _on_value(self, _value: float) -> None:
+        self.moved.emit()
+        if not self.slider.isSliderDown():
+            self._rest.start()
+
+    def _on_released(self) -> None:
+        self._rest.stop()
+        self.rested.emit()
+
+
+def scrolled(content: QWidget, parent: QWidget) -> QScrollArea:
+    """Return a frameless scroll area around `content` that scrolls upright only."""
+    area = QScrollArea(parent)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(content)
+    return area

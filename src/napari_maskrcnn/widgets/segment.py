@@ -1,0 +1,414 @@
+"""The dock widget "Segment": from an image layer to editable instances."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_maskrcnn.core.checkpoints import list_models
+from napari_maskrcnn.core.recipe import Recipe
+from napari_maskrcnn.viewer.session import Session, device_choice, session_of
+from napari_maskrcnn.widgets.command import segment_command
+from napari_maskrcnn.widgets.parts import (
+    PrimaryButton,
+    Slider,
+    StatusLine,
+    scrolled,
+    theme_named,
+)
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+    from qtpy.QtGui import QShowEvent
+
+    from napari_maskrcnn.core.progress import Progress
+    from napari_maskrcnn.viewer.jobs import Outcome
+
+DEFAULT_MODEL = "nuclei"
+CHANNELS = ("Red", "Green", "Blue")
+
+
+class SegmentWidget(QWidget):
+    """Choose an image and a model, segment, and filter the result with live sliders.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer, or napari's proxy of it.
+    session : Session, optional
+        By default the viewer's own.
+    """
+
+    def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
+        super().__init__()
+        self.session = session or session_of(napari_viewer)
+        self._window: QWidget | None = None
+        self._make_parts()
+        self._lay_out()
+        self._connect()
+        self._on_theme()
+        self._on_layers()
+        self._on_job()
+
+    # ---- building
+
+    def _make_parts(self) -> None:
+        recipe = Recipe()
+        self.image_box = _box("The image layer to segment: of a stack, the plane shown")
+        self.model_box = _box("The network to use; its purpose is in its tooltip")
+        self.channel_box = _box("Which colour channel the network sees")
+        self.size_auto = QCheckBox("Automatic")
+        self.size_auto.setChecked(recipe.object_size is None)
+        self.size_auto.setToolTip("Find the typical size of the objects in the image")
+        self.size_box = QDoubleSpinBox()
+        self.size_box.setRange(2, 2000)
+        self.size_box.setDecimals(0)
+        self.size_box.setSuffix(" px")
+        self.size_box.setValue(recipe.object_size or 24)
+        self.size_box.setToolTip("Typical width of an object, in pixels of the image")
+        self.device_label = QLabel()
+        self.device_label.setToolTip(
+            "Where the network runs; to be changed in Preferences > Mask R-CNN"
+        )
+        self.run_button = PrimaryButton("Segment instances")
+        self.run_button.setToolTip("Find the objects in the plane that is shown")
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.setToolTip("Stop the run; the layers stay as they are")
+        self.progress_bar = QProgressBar()
+        self.progress_bar.setToolTip("How far the run has come")
+        self.status = StatusLine()
+        self.score_slider = Slider(0.05, 1.0, 0.01)
+        self.mask_slider = Slider(0.05, 0.95, 0.01)
+        self.overlap_slider = Slider(0.0, 1.0, 0.01)
+        self.area_slider = Slider(0, 1000, 1)
+        self.count_label = QLabel()
+        self.keep_box = QCheckBox("Keep objects I edited")
+        self.keep_box.setChecked(True)
+        self.keep_box.setToolTip(
+            "Objects that you drew, changed or deleted stay as you left them when you "
+            "segment again or move a slider. Clear it to have them replaced"
+        )
+        self.copy_button = QPushButton("Copy command")
+        self.copy_button.setToolTip(
+            "Copy the command that does the same in a terminal, for one image or many"
+        )
+        self._name_sliders()
+        self._use_thresholds(recipe)
+
+    def _name_sliders(self) -> None:
+        for slider, name, tip in (
+            (
+                self.score_slider,
+                "Score",
+                "Show objects that the network is this sure of",
+            ),
+            (
+                self.mask_slider,
+                "Mask",
+                "Pixels of at least this probability belong to an "
+                "object: lower is larger",
+            ),
+            (
+                self.overlap_slider,
+                "Overlap",
+                "Of two objects that overlap by more than this "
+                "share, the surer one stays",
+            ),
+            (self.area_slider, "Smallest", "Leave out objects of fewer pixels"),
+        ):
+            slider.setToolTip(tip)
+            slider.slider.setAccessibleName(name)
+
+    def _lay_out(self) -> None:
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+        size = QHBoxLayout()
+        size.addWidget(self.size_auto)
+        size.addWidget(self.size_box, 1)
+        form.addRow("Image", self.image_box)
+        form.addRow("Model", self.model_box)
+        form.addRow("Channel", self.channel_box)
+        form.addRow("Object size", size)
+        form.addRow("Device", self.device_label)
+        run = QHBoxLayout()
+        run.addWidget(self.progress_bar, 1)
+        run.addWidget(self.cancel_button)
+        sliders = QFormLayout()
+        sliders.setFieldGrowthPolicy(form.fieldGrowthPolicy())
+        sliders.setLabelAlignment(form.labelAlignment())
+        for slider in self._sliders():
+            sliders.addRow(slider.slider.accessibleName(), slider)
+        last = QHBoxLayout()
+        last.addWidget(self.keep_box, 1)
+        last.addWidget(self.copy_button)
+        self._form = form
+        content = QWidget()
+        column = QVBoxLayout(content)
+        for part in (
+            form,
+            self.run_button,
+            run,
+            self.status,
+            self.count_label,
+            sliders,
+            last,
+        ):
+            if isinstance(part, QWidget):
+                column.addWidget(part)
+            else:
+                column.addLayout(part)
+        column.addStretch(1)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scrolled(content, self))
+        self.setMinimumWidth(280)
+
+    def _connect(self) -> None:
+        session = self.session
+        session.layers_changed.connect(self._on_layers)
+        session.shown_changed.connect(self._on_shown)
+        session.theme_changed.connect(self._on_theme)
+        session.job_changed.connect(self._on_job)
+        session.progressed.connect(self._on_progress)
+        session.finished.connect(self._on_finished)
+        session.failed.connect(self._on_failed)
+        session.warned.connect(self._on_warned)
+        self.image_box.currentIndexChanged.connect(self._on_image)
+        self.size_auto.toggled.connect(self._on_size_auto)
+        self.run_button.clicked.connect(self._on_run)
+        self.cancel_button.clicked.connect(self._on_cancel)
+        self.copy_button.clicked.connect(self._on_copy)
+        for slider in self._sliders():
+            slider.moved.connect(self._on_moved)
+            slider.rested.connect(self._on_rested)
+
+    def _sliders(self) -> tuple[Slider, Slider, Slider, Slider]:
+        return (
+            self.score_slider,
+            self.mask_slider,
+            self.overlap_slider,
+            self.area_slider,
+        )
+
+    # ---- reading and filling the form
+
+    def image(self) -> Image | None:
+        """Return the chosen image layer."""
+        reference = self.image_box.currentData()
+        layer: Image | None = reference() if reference is not None else None
+        return layer
+
+    def recipe(self) -> Recipe:
+        """Return what the form says."""
+        return Recipe(
+            model=str(self.model_box.currentData() or DEFAULT_MODEL),
+            object_size=None if self.size_auto.isChecked() else self.size_box.value(),
+            channel=self.channel_box.currentData() if self._has_channels() else None,
+            score_threshold=self.score_slider.value(),
+            mask_threshold=self.mask_slider.value(),
+            nms_threshold=self.overlap_slider.value(),
+            min_area=int(self.area_slider.value()),
+            device=device_choice(),
+        )
+
+    def _has_channels(self) -> bool:
+        image = self.image()
+        return image is not None and bool(image.rgb)
+
+    def _use_thresholds(self, recipe: Recipe) -> None:
+        self.score_slider.set_value(recipe.score_threshold)
+        self.mask_slider.set_value(recipe.mask_threshold)
+        self.overlap_slider.set_value(recipe.nms_threshold)
+        self.area_slider.set_value(recipe.min_area)
+
+    def _list_models(self) -> None:
+        chosen = self.model_box.currentData() or DEFAULT_MODEL
+        self.model_box.clear()
+        for entry in list_models():
+            self.model_box.addItem(entry.name, entry.name)
+            self.model_box.setItemData(
+                self.model_box.count() - 1,
+                entry.description or ", ".join(entry.class_names),
+                Qt.ItemDataRole.ToolTipRole,
+            )
+        self.model_box.setCurrentIndex(max(0, self.model_box.findData(chosen)))
+
+    # ---- the session tells
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Look for new models, and follow the window that the widget is shown in."""
+        super().showEvent(event)
+        self._list_models()
+        self._update_device()
+        window = self.window()
+        if window is not None and window is not self and window is not self._window:
+            self._window = window
+            window.destroyed.connect(self.session.release)
+
+    def _on_theme(self) -> None:
+        viewer = self.session.viewer
+        if viewer is not None:
+            theme = theme_named(viewer.theme)
+            self.run_button.use_theme(theme)
+            self.status.use_theme(theme)
+
+    def _on_layers(self) -> None:
+        chosen = self.image()
+        images = self.session.images()
+        blocked = self.image_box.blockSignals(True)
+        self.image_box.clear()
+        for layer in images:
+            self.image_box.addItem(layer.name, weakref.ref(layer))
+        if chosen in images:
+            self.image_box.setCurrentIndex(images.index(chosen))
+        self.image_box.blockSignals(blocked)
+        self._on_image()
+
+    def _on_image(self, _index: int = 0) -> None:
+        image = self.image()
+        self._form.setRowVisible(self.channel_box, self._has_channels())
+        if image is not None and image.rgb:
+            self.channel_box.clear()
+            self.channel_box.addItem("Automatic (colour)", None)
+            for index, name in enumerate(CHANNELS):
+                self.channel_box.addItem(name, index)
+        self._on_job()
+        self._on_shown()
+
+    def _on_shown(self) -> None:
+        image = self.image()
+        count = self.session.count(image) if image is not None else None
+        for slider in self._sliders():
+            slider.setEnabled(count is not None)
+        if count is None:
+            self.count_label.setText("No result for this plane yet")
+        else:
+            self.count_label.setText("1 object" if count == 1 else f"{count:,} objects")
+
+    def _on_job(self) -> None:
+        running = self.session.jobs.running
+        self.run_button.setEnabled(not running and self.image() is not None)
+        self.cancel_button.setEnabled(running)
+        if running:
+            self.progress_bar.setRange(0, 0)
+        else:
+            self.progress_bar.setRange(0, 1)
+            self.progress_bar.reset()
+        if self.session.jobs.waiting:
+            self.status.say("Waiting for the last run to stop")
+        elif self.image() is None:
+            self.status.say("Open an image to begin")
+
+    def _on_progress(self, progress: Progress) -> None:
+        left = self.session.jobs.seconds_left(progress)
+        self.progress_bar.setRange(0, max(0, progress.total))
+        self.progress_bar.setValue(progress.done)
+        text = progress.message or "Segmenting"
+        if left is not None and left >= 1:
+            text += f", about {_duration(left)} left"
+        self.status.say(text)
+        self._update_device()
+
+    def _on_finished(self, outcome: Outcome) -> None:
+        found = float(outcome.encoding.object_size)
+        if self.size_auto.isChecked():
+            self.size_box.setValue(found)
+        areas = outcome.instances.areas
+        if len(areas):
+            largest = max(100, int(areas.max()), int(self.area_slider.value()))
+            self.area_slider.set_high(min(largest, 10_000))
+        self._update_device()
+        if self.status.level != "warning":
+            self.status.say("Done")
+        self._on_shown()
+
+    def _on_failed(self, sentence: str) -> None:
+        self.status.say(sentence, "error")
+
+    def _on_warned(self, sentence: str) -> None:
+        self.status.say(sentence, "warning")
+
+    def _update_device(self) -> None:
+        self.device_label.setText(self.session.loaded.device_text or device_choice())
+
+    # ---- the person acts
+
+    def _on_size_auto(self, automatic: bool) -> None:
+        self.size_box.setEnabled(not automatic)
+
+    def _on_run(self) -> None:
+        image = self.image()
+        if image is None:
+            return
+        self.status.say("Starting")
+        try:
+            self.session.segment(
+                image, self.recipe(), keep_edited=self.keep_box.isChecked()
+            )
+        except ValueError as error:
+            self.status.say(str(error), "error")
+
+    def _on_cancel(self) -> None:
+        self.session.cancel()
+        self.status.say("Cancelled; nothing was changed")
+
+    def _on_moved(self) -> None:
+        image = self.image()
+        if image is None:
+            return
+        painted = self.session.repaint(
+            image, self.recipe(), keep_edited=self.keep_box.isChecked()
+        )
+        if painted:
+            self._on_shown()
+
+    def _on_rested(self) -> None:
+        self.session.commit()
+
+    def _on_copy(self) -> None:
+        image = self.image()
+        path = image.source.path if image is not None else None
+        command = segment_command(self.recipe(), Path(path) if path else None)
+        clipboard = QApplication.clipboard()
+        if clipboard is not None:
+            clipboard.setText(command)
+        self.status.say(
+            "Command copied"
+            if path
+            else "Command copied; put your file in the place of IMAGE"
+        )
+
+
+def _box(tip: str) -> QComboBox:
+    """Return a combo box that does not widen the dock for a long name."""
+    box = QComboBox()
+    box.setToolTip(tip)
+    box.setSizeAdjustPolicy(
+        QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+    )
+    box.setMinimumContentsLength(12)
+    return box
+
+
+def _duration(seconds: float) -> str:
+    """Return a rounded duration in words."""
+    if seconds < 90:
+        return f"{round(seconds)} s"
+    return f"{round(seconds / 60)} min"

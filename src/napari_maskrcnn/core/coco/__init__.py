@@ -1,0 +1,1 @@
+"""COCO: out and back without losing a pixel."""

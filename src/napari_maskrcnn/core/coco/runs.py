@@ -1,0 +1,328 @@
+"""Objects as runs of pixels: the form between label images, masks, RLE and polygons.
+
+A run is a stretch of pixels of one object along the columns of the frame, which is the
+order of COCO's run-length encoding.  The runs of all objects of a frame stand in three
+flat arrays, so thousands of objects cost a few numpy calls, and none needs a mask of
+the whole frame.  Objects may overlap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_BAND = 256  # rows compared at a time: the comparison stays in the cache
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Runs:
+    """The pixels of N objects of one frame.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width)`` of the frame in pixels.
+    count : int
+        Number of objects N, those without a pixel included.
+    objects : np.ndarray
+        ``(R,)`` int64, the object of each run, ``0..N-1``, ascending.
+    starts, stops : np.ndarray
+        ``(R,)`` int64, first position of each run and the one after its last, counted
+        down the columns: ``x * height + y``.  Within an object they ascend and no run
+        touches the next.
+    """
+
+    image_shape: tuple[int, int]
+    count: int
+    objects: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
+
+    def __len__(self) -> int:
+        """Return the number of objects."""
+        return self.count
+
+    def __getitem__(self, which: Sequence[int] | np.ndarray) -> Runs:
+        """Return the runs of some objects, in the order of the indices `which`."""
+        indices = np.asarray(which, dtype=np.int64)
+        firsts = self.firsts()
+        sizes = np.diff(firsts)[indices]
+        objects = np.repeat(np.arange(len(indices), dtype=np.int64), sizes)
+        take = np.repeat(firsts[:-1][indices], sizes) + ranges(sizes)
+        return Runs(
+            self.image_shape,
+            len(indices),
+            objects,
+            self.starts[take],
+            self.stops[take],
+        )
+
+    def firsts(self) -> np.ndarray:
+        """Return ``(N + 1,)`` int64: the runs of object i are ``firsts[i:i+2]``."""
+        sizes = np.bincount(self.objects, minlength=self.count)
+        firsts: np.ndarray = np.concatenate([[0], np.cumsum(sizes)])
+        return firsts
+
+    def areas(self) -> np.ndarray:
+        """Return ``(N,)`` int64, pixels of each object."""
+        total = np.concatenate([[0], np.cumsum(self.stops - self.starts)])
+        return np.diff(total[self.firsts()]).astype(np.int64, copy=False)
+
+    def boxes(self) -> np.ndarray:
+        """Return ``(N, 4)`` int64 tight boxes ``x0, y0, x1, y1`` (max + 1).
+
+        An object without a pixel has the box ``0, 0, 0, 0``.
+        """
+        boxes = np.zeros((self.count, 4), dtype=np.int64)
+        if not len(self.objects):
+            return boxes
+        height = self.image_shape[0]
+        x0, y0 = np.divmod(self.starts, height)
+        x1, y1 = np.divmod(self.stops - 1, height)
+        crosses = x0 != x1  # touches the top and the bottom of the frame
+        y0[crosses], y1[crosses] = 0, height - 1
+        sizes = np.bincount(self.objects, minlength=self.count)
+        filled = sizes > 0
+        firsts = self.firsts()[:-1][filled]
+        boxes[filled, 0] = np.minimum.reduceat(x0, firsts)
+        boxes[filled, 1] = np.minimum.reduceat(y0, firsts)
+        boxes[filled, 2] = np.maximum.reduceat(x1, firsts) + 1
+        boxes[filled, 3] = np.maximum.reduceat(y1, firsts) + 1
+        return boxes
+
+    def crops(self) -> list[np.ndarray]:
+        """Return each object's mask cut to its box: N arrays (h, w) uint8, 0 or 255."""
+        boxes = self.boxes()
+        widths, heights = (boxes[:, 2:] - boxes[:, :2]).T
+        ends = np.cumsum(widths * heights)
+        begins = ends - widths * heights
+        buffer = np.zeros(int(ends[-1]) + 1 if len(ends) else 1, dtype=np.uint8)
+        x, y = np.divmod(self.starts, self.image_shape[0])
+        of = self.objects
+        local = begins[of] + (x - boxes[of, 0]) * heights[of] + (y - boxes[of, 1])
+        # The sum of these steps is 255 inside and 0 outside, modulo 256.  A run can
+        # end where the next object's first begins, so this is not an assignment.
+        buffer[local] += np.uint8(255)
+        buffer[local + self.stops - self.starts] += np.uint8(1)
+        np.cumsum(buffer, out=buffer)
+        return [
+            buffer[begin:end].reshape(width, height).T
+            for begin, end, width, height in zip(
+                begins.tolist(),
+                ends.tolist(),
+                widths.tolist(),
+                heights.tolist(),
+                strict=True,
+            )
+        ]
+
+    def to_label_image(self, ids: np.ndarray, dtype: type | np.dtype) -> np.ndarray:
+        """Paint the objects, later ones over earlier ones.
+
+        Parameters
+        ----------
+        ids : np.ndarray
+            ``(N,)`` integer, the value of each object.
+        dtype : data-type
+            Integer dtype that holds all `ids`.
+
+        Returns
+        -------
+        np.ndarray
+            ``(H, W)`` label image, 0 where no object is.
+        """
+        label_image = np.zeros(self.image_shape, dtype=dtype)
+        alone, overlapping = self._split_overlapping()
+        _paint_disjoint(label_image, alone, np.asarray(ids)[alone.objects])
+        order = np.argsort(overlapping.objects, kind="stable")
+        _paint_in_order(label_image, overlapping, np.asarray(ids), order)
+        return label_image
+
+    def overlap(self) -> int:
+        """Return the number of pixels that belong to more than one object."""
+        _, overlapping = self._split_overlapping()
+        positions = np.concatenate([overlapping.starts, overlapping.stops])
+        steps = np.repeat([1, -1], len(overlapping.starts))
+        order = np.argsort(positions)
+        depth = np.cumsum(steps[order])[:-1]
+        return int(np.diff(positions[order])[depth > 1].sum())
+
+    def _split_overlapping(self) -> tuple[Runs, Runs]:
+        """Return the runs that share no pixel with another object, and the others."""
+        order = np.argsort(self.starts, kind="stable")
+        starts, stops = self.starts[order], self.stops[order]
+        reach = np.maximum.accumulate(stops)
+        shared = np.zeros(len(order), dtype=bool)
+        shared[1:] = starts[1:] < reach[:-1]
+        # A run is hit from behind by the next one or by none: starts ascend.
+        shared[:-1] |= starts[1:] < stops[:-1]
+        chosen = np.empty_like(shared)
+        chosen[order] = shared
+        return self._select(~chosen), self._select(chosen)
+
+    def _select(self, keep: np.ndarray) -> Runs:
+        return Runs(
+            self.image_shape,
+            self.count,
+            self.objects[keep],
+            self.starts[keep],
+            self.stops[keep],
+        )
+
+
+def ranges(sizes: np.ndarray) -> np.ndarray:
+    """Return ``0..sizes[0]-1, 0..sizes[1]-1, ...`` as one flat int64 array."""
+    ends = np.cumsum(sizes)
+    total = int(ends[-1]) if len(ends) else 0
+    places: np.ndarray = np.arange(total) - np.repeat(ends - sizes, sizes)
+    return places
+
+
+def merged(
+    image_shape: tuple[int, int],
+    count: int,
+    objects: np.ndarray,
+    starts: np.ndarray,
+    stops: np.ndarray,
+) -> Runs:
+    """Join the sorted runs that touch: one column's bottom and the next one's top."""
+    joined = (objects[1:] == objects[:-1]) & (starts[1:] == stops[:-1])
+    if joined.any():
+        first = np.concatenate([[True], ~joined])
+        last = np.concatenate([~joined, [True]])
+        objects, starts, stops = objects[first], starts[first], stops[last]
+    return Runs(image_shape, count, objects, starts, stops)
+
+
+def from_label_image(label_image: np.ndarray) -> tuple[np.ndarray, Runs]:
+    """Return the ids of a label image, ascending, and the runs of their objects.
+
+    Parameters
+    ----------
+    label_image : np.ndarray
+        ``(H, W)`` integer, 0 = background.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is no integer.
+    ValueError
+        If the array is not two-dimensional or holds a negative value.
+    """
+    label_image = np.asarray(label_image)
+    if label_image.dtype.kind not in "iub":
+        raise TypeError(f"a label image holds integers, got {label_image.dtype}")
+    if label_image.ndim != 2:
+        raise ValueError(f"a label image is (H, W), got shape {label_image.shape}")
+    height, width = label_image.shape
+    upper, lower, positions = _borders(label_image)
+    begins, ends = lower != 0, upper != 0
+    ids, index = np.unique(lower[begins], return_inverse=True)
+    if len(ids) and ids[0] < 0:
+        raise ValueError(f"a label image holds no negative values, got {ids[0]}")
+    # One number carries object and position, so that plain sorts bring both ends of
+    # every run to the same place.
+    frame = height * width
+    starts = np.sort(index * frame + positions[begins])
+    stops = np.sort(np.searchsorted(ids, upper[ends]) * frame + positions[ends])
+    objects = starts // max(frame, 1)
+    starts -= objects * frame
+    stops -= objects * frame
+    runs = merged((height, width), len(ids), objects, starts, stops)
+    return ids.astype(np.int64), runs
+
+
+def _borders(label_image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return values above and below every change along a column, and its position."""
+    height, width = label_image.shape
+    empty = np.zeros((1, width), dtype=label_image.dtype)
+    uppers, lowers, positions = [], [], []
+    for top in range(0, height + 1, _BAND):
+        band = label_image[max(top - 1, 0) : top + _BAND]
+        if top == 0:
+            band = np.concatenate([empty, band])
+        if top + _BAND > height:
+            band = np.concatenate([band, empty])
+        band = np.ascontiguousarray(band)
+        found = np.flatnonzero(band[1:] != band[:-1])
+        y, x = np.divmod(found, max(width, 1))
+        uppers.append(band.reshape(-1)[found])
+        lowers.append(band.reshape(-1)[found + width])
+        positions.append(x * height + (y + top))
+    return np.concatenate(uppers), np.concatenate(lowers), np.concatenate(positions)
+
+
+def from_masks(
+    masks: Sequence[np.ndarray], offsets: np.ndarray, image_shape: tuple[int, int]
+) -> Runs:
+    """Return the runs of crops that may overlap.
+
+    Parameters
+    ----------
+    masks : sequence of np.ndarray
+        N crops (h, w) bool.
+    offsets : np.ndarray
+        ``(N, 2)`` integer ``(y, x)`` of each crop's top-left pixel in the frame.
+    image_shape : tuple of int
+        ``(height, width)`` of the frame.
+    """
+    height = image_shape[0]
+    tables = []
+    for number, (mask, (y, x)) in enumerate(
+        zip(masks, np.asarray(offsets).tolist(), strict=True)
+    ):
+        # A row of zeros below each column: no run goes on into the next column.
+        columns = np.zeros((mask.shape[1], mask.shape[0] + 1), dtype=np.int8)
+        columns[:, :-1] = mask.T
+        steps = np.diff(columns.reshape(-1), prepend=np.int8(0))
+        ends = np.flatnonzero(steps)
+        column, row = np.divmod(ends, columns.shape[1])
+        positions = ((column + x) * height + row + y).reshape(-1, 2)
+        tables.append(np.insert(positions, 0, number, axis=1))
+    table = np.concatenate([np.empty((0, 3), dtype=np.int64), *tables])
+    return merged(image_shape, len(masks), *np.ascontiguousarray(table.T))
+
+
+def _paint_disjoint(label_image: np.ndarray, runs: Runs, ids: np.ndarray) -> None:
+    """Paint runs that share no pixel: steps at their ends, then one running sum."""
+    height, width = label_image.shape
+    # A run over several columns fills each of them; cut it at their ends.
+    spans = (runs.stops - 1) // max(height, 1) - runs.starts // max(height, 1) + 1
+    ids = np.repeat(ids, spans).astype(label_image.dtype)
+    cut = ranges(spans)
+    columns = np.repeat(runs.starts // max(height, 1), spans) + cut
+    tops = np.where(cut == 0, np.repeat(runs.starts, spans) - columns * height, 0)
+    bottoms = np.minimum(np.repeat(runs.stops, spans) - columns * height, height)
+    flat = label_image.reshape(-1)
+    unsigned = flat.view(f"u{flat.itemsize}")  # sums wrap around
+    ids = ids.view(unsigned.dtype)
+    unsigned[tops * width + columns] += ids
+    inside = bottoms < height
+    unsigned[bottoms[inside] * width + columns[inside]] -= ids[inside]
+    rows = unsigned.reshape(height, width)
+    for above, below in pairwise(rows):
+        below += above
+
+
+def _paint_in_order(
+    label_image: np.ndarray, runs: Runs, ids: np.ndarray, order: np.ndarray
+) -> None:
+    """Paint runs one after the other, a few million pixels at a time."""
+    height, width = label_image.shape
+    flat = label_image.reshape(-1)
+    lengths = (runs.stops - runs.starts)[order]
+    pieces = np.searchsorted(
+        np.cumsum(lengths), np.arange(0, lengths.sum() + 1, 1 << 21)[1:]
+    )
+    for part in np.split(order, pieces):
+        size = (runs.stops - runs.starts)[part]
+        positions = np.repeat(runs.starts[part], size) + ranges(size)
+        x, y = np.divmod(positions, max(height, 1))
+        # Where an index comes twice, the last value stays.
+        flat[y * width + x] = np.repeat(ids[runs.objects[part]], size)

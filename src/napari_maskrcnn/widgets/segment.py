@@ -112,26 +112,15 @@ class SegmentWidget(QWidget):
         self._use_thresholds(recipe)
 
     def _name_sliders(self) -> None:
-        for slider, name, tip in (
-            (
-                self.score_slider,
-                "Score",
-                "Show objects that the network is this sure of",
-            ),
-            (
-                self.mask_slider,
-                "Mask",
-                "Pixels of at least this probability belong to an "
-                "object: lower is larger",
-            ),
-            (
-                self.overlap_slider,
-                "Overlap",
-                "Of two objects that overlap by more than this "
-                "share, the surer one stays",
-            ),
-            (self.area_slider, "Smallest", "Leave out objects of fewer pixels"),
-        ):
+        names = ("Score", "Mask", "Overlap", "Smallest")
+        tips = (
+            "Show the objects that the network is at least this sure of",
+            "The probability from which on a pixel belongs to an object: lower means "
+            "larger objects",
+            "Of two objects that overlap by more than this share, the surer one stays",
+            "Leave out objects of fewer pixels",
+        )
+        for slider, name, tip in zip(self._sliders(), names, tips, strict=True):
             slider.setToolTip(tip)
             slider.slider.setAccessibleName(name)
 

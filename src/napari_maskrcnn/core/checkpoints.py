@@ -1,0 +1,242 @@
+"""Checkpoint files, and the models that are known by name.
+
+A checkpoint is one ``.safetensors`` whose header carries its configuration as JSON:
+architecture, class names, native object size, thresholds, provenance. No pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+    from torch import Tensor
+    from torchvision.models.detection import MaskRCNN
+
+FORMAT = "napari-maskrcnn/1"
+SUFFIX = ".safetensors"
+# The longest header that is read before a file is called broken.
+MAX_HEADER_BYTES = 16_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A network's configuration and weights.
+
+    Parameters
+    ----------
+    config : dict
+        JSON-able; see ``docs/models.md`` for its keys.
+    state : dict of str to Tensor
+        The network's state dict.
+    """
+
+    config: dict[str, Any]
+    state: dict[str, Tensor]
+
+    def build(self) -> MaskRCNN:
+        """Build the network, load the weights and return it in evaluation mode."""
+        from .architectures import build
+
+        architecture = self.config["architecture"]
+        network = build(
+            architecture["name"],
+            len(self.config["class_names"]) + 1,
+            architecture["arguments"],
+        )
+        network.load_state_dict(
+            {key: value.float() if value.is_floating_point() else value
+             for key, value in self.state.items()}
+        )
+        return network.eval()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model that can be chosen by name."""
+
+    name: str
+    path: Path
+    description: str
+    class_names: tuple[str, ...]
+    bundled: bool
+
+
+def write_checkpoint(
+    path: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype | None = None
+) -> None:
+    """Write a checkpoint under a temporary name, then rename it into place.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file name that ends in ``.safetensors``.
+    checkpoint : Checkpoint
+        What to write; tensors may be on any device.
+    dtype : torch.dtype, optional
+        Store floating-point weights so, ``torch.float16`` to halve the file; by default
+        as they are. Running statistics of normalisation layers stay float32.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise ValueError(f"a checkpoint's name must end in {SUFFIX}, got {path.name!r}")
+    state = {
+        key: _stored(key, value, dtype) for key, value in checkpoint.state.items()
+    }
+    config = {"format": FORMAT, **checkpoint.config}
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        save_file(state, temporary, metadata={"config": json.dumps(config)})
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _stored(key: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:
+    value = value.detach().cpu()
+    if dtype and value.is_floating_point() and "running_" not in key:
+        value = value.to(dtype)
+    return value.contiguous()
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read only the configuration: no tensor is loaded and torch is not imported.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When the file is not a checkpoint of this project.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such checkpoint: {path}")
+    wrong = f"{path.name} is not a checkpoint of napari-maskrcnn"
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > MAX_HEADER_BYTES:
+                raise ValueError(wrong)
+            header = json.loads(file.read(length))
+        config = json.loads(header["__metadata__"]["config"])
+        version = config["format"]
+    except (struct.error, KeyError, TypeError, ValueError) as error:
+        raise ValueError(wrong) from error
+    if version != FORMAT:
+        raise ValueError(
+            f"{path.name} has the format {version!r}; this version reads {FORMAT!r}"
+        )
+    return _complete(config, path.name)
+
+
+def _complete(config: dict[str, Any], name: str) -> dict[str, Any]:
+    for key in ("architecture", "class_names", "object_size"):
+        if key not in config:
+            raise ValueError(f"the configuration of {name} lacks {key!r}")
+    return config
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint to the CPU; errors as of `read_config`."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    config = read_config(path)
+    try:
+        return Checkpoint(config, load_file(path))
+    except SafetensorError as error:
+        raise ValueError(f"{Path(path).name} is damaged: {error}") from error
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read a foreign state dict (``.pt``, ``.pth``) without running any of its code.
+
+    Raises
+    ------
+    ValueError
+        When the file holds anything but tensors, or code to be run.
+    """
+    import pickle
+
+    import torch
+
+    name = Path(path).name
+    try:
+        # weights_only: a pickle may run any code when it is opened.
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{name} holds more than weights, or is damaged") from error
+    if isinstance(state, dict) and isinstance(state.get("model"), dict):
+        state = state["model"]
+    if not isinstance(state, dict) or not all(
+        isinstance(value, torch.Tensor) for value in state.values()
+    ):
+        raise ValueError(f"{name} is not a dictionary of tensors")
+    return state
+
+
+def models_folder() -> Path:
+    """Return the folder of the user's own models; NAPARI_MASKRCNN_MODELS moves it."""
+    override = os.environ.get("NAPARI_MASKRCNN_MODELS")
+    if override:
+        return Path(override)
+    return platformdirs.user_data_path("napari-maskrcnn", appauthor=False) / "models"
+
+
+def list_models() -> list[ModelEntry]:
+    """List the bundled models, then the user's own; broken files are left out."""
+    bundled_folder = Path(__file__).parent.parent / "models"
+    entries: dict[str, ModelEntry] = {}
+    for folder in (bundled_folder, models_folder()):
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            try:
+                config = read_config(path)
+            except (OSError, ValueError):
+                continue
+            # A bundled name cannot be shadowed by a file of the same name.
+            entries.setdefault(
+                path.stem, _entry(path, config, folder == bundled_folder)
+            )
+    return list(entries.values())
+
+
+def _entry(path: Path, config: Mapping[str, Any], bundled: bool) -> ModelEntry:
+    return ModelEntry(
+        name=path.stem,
+        path=path,
+        description=str(config.get("description", "")),
+        class_names=tuple(config["class_names"]),
+        bundled=bundled,
+    )
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """Return the checkpoint file for a model's name, or for the path of a file.
+
+    Raises
+    ------
+    ValueError
+        When there is neither; the message names the known models.
+    """
+    entries = {entry.name: entry.path for entry in list_models()}
+    if str(name_or_path) in entries:
+        return entries[str(name_or_path)]
+    path = Path(name_or_path)
+    if path.suffix == SUFFIX and path.is_file():
+        return path
+    raise ValueError(
+        f"no model named {str(name_or_path)!r} and no such {SUFFIX} file; "
+        f"known models: {', '.join(sorted(entries)) or 'none'}"
+    )

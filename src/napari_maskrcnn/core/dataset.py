@@ -1,0 +1,262 @@
+"""Annotated images, and the random views of them that training sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+
+from .augmentation import Augmentation, augment_intensity, view_grid
+from .images import IMAGE_SUFFIXES, image_plane, read_image
+
+from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+# What a crop's edge leaves of an object counts only from this size on, in pixels.
+MIN_VISIBLE_AREA = 12
+MIN_VISIBLE_SIDE = 3
+DEFAULT_OBJECT_SIZE = 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedImage:
+    """An image with its instances.
+
+    Parameters
+    ----------
+    name : str
+        For messages and splits.
+    image : ndarray
+        Shape (H, W, 1) or (H, W, 3), float16 in [0, 1], scaled by percentiles.
+    label_image : ndarray
+        Shape (H, W), int32; 0 is background.
+    class_ids : ndarray
+        Shape (max label + 1,), int64: the class of each label.
+    object_size : float
+        Median over the objects of the square root of their box area, in pixels.
+    """
+
+    name: str
+    image: NDArray[np.float16]
+    label_image: NDArray[np.int32]
+    class_ids: NDArray[np.int64]
+    object_size: float
+
+    @property
+    def appearance(self) -> str:
+        """Group of alike images: "colour", "dark" or "light" (a grey ground)."""
+        if self.image.shape[2] == 3:
+            return "colour"
+        # The ground is what no object covers; on a crowded image, all there is.
+        ground = self.image[..., 0][self.label_image == 0]
+        return "dark" if not ground.size or np.median(ground) < 0.5 else "light"
+
+
+def annotated_image(
+    name: str,
+    image: NDArray[Any],
+    label_image: NDArray[Any],
+    class_ids: NDArray[np.int64] | None = None,
+) -> AnnotatedImage:
+    """Check an image and its labels and prepare them for training.
+
+    Raises
+    ------
+    ValueError
+        When sizes disagree, or labels are negative or not integers.
+    """
+    plane = image_plane(image)
+    labels = np.asarray(label_image)
+    if labels.dtype.kind not in "bui":
+        raise ValueError(f"{name}: labels must be integers, got dtype {labels.dtype}")
+    if labels.shape != plane.shape[:2]:
+        raise ValueError(
+            f"{name}: the image is {plane.shape[:2]} pixels but its labels are "
+            f"{labels.shape}"
+        )
+    if labels.size and labels.min() < 0:
+        raise ValueError(f"{name}: labels must not be negative, got {labels.min()}")
+    if (plane[..., 0] == plane[..., 1]).all() and (plane[..., 0] == plane[..., 2]).all():
+        plane = plane[..., :1]
+    labels = labels.astype(np.int32)
+    if class_ids is None:
+        class_ids = np.ones(int(labels.max()) + 1, np.int64)
+    return AnnotatedImage(
+        name, plane.astype(np.float16), labels, class_ids, object_size(labels)
+    )
+
+
+def object_size(label_image: NDArray[Any]) -> float:
+    """Return the median square root of the objects' box areas, in pixels."""
+    sides = [
+        (rows.stop - rows.start) * (columns.stop - columns.start)
+        for rows, columns in filter(None, ndimage.find_objects(label_image))
+    ]
+    return float(np.sqrt(np.median(sides))) if sides else DEFAULT_OBJECT_SIZE
+
+
+def pair_files(images: Path, labels: Path) -> list[tuple[Path, Path]]:
+    """Match the images of a folder with the label images of another by stem.
+
+    Raises
+    ------
+    ValueError
+        When a folder is missing or no two stems match.
+    """
+    for folder in (images, labels):
+        if not folder.is_dir():
+            raise ValueError(f"{folder} is not a folder")
+    label_files = {path.stem: path for path in image_files(labels)}
+    pairs = [
+        (path, label_files[path.stem])
+        for path in image_files(images)
+        if path.stem in label_files
+    ]
+    if not pairs:
+        raise ValueError(
+            f"no image in {images} has a label image of the same name in {labels}"
+        )
+    return pairs
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files of a folder, sorted by name."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def read_pairs(images: Path, labels: Path) -> list[AnnotatedImage]:
+    """Read the annotated images of two folders; errors as of `pair_files`."""
+    return [
+        annotated_image(image.stem, read_image(image), read_image(label))
+        for image, label in pair_files(images, labels)
+    ]
+
+
+def sampling_weights(
+    annotated: Sequence[AnnotatedImage], balance: float
+) -> NDArray[np.float64]:
+    """Return how often each image is drawn, so that rare appearances are not lost.
+
+    Parameters
+    ----------
+    annotated : sequence of AnnotatedImage
+        The training images.
+    balance : float
+        A group of n alike images is drawn with weight n to this power: 1 is plain
+        sampling, 0 gives every group the same weight.
+
+    Returns
+    -------
+    ndarray
+        Shape (images,), summing to 1.
+    """
+    groups, members, counts = np.unique(
+        [item.appearance for item in annotated], return_inverse=True, return_counts=True
+    )
+    weights = (counts**balance / counts)[members]
+    return np.asarray(weights / weights.sum(), np.float64)
+
+
+def random_view(
+    item: AnnotatedImage,
+    rng: Generator,
+    *,
+    crop: int,
+    native_size: float,
+    augmentation: Augmentation,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Draw one training example: a square crop, rotated, scaled and recoloured.
+
+    Parameters
+    ----------
+    item : AnnotatedImage
+        Where to crop.
+    rng : numpy Generator
+        All randomness comes from here.
+    crop : int
+        Side of the crop in pixels that the network sees.
+    native_size : float
+        Object size, in the same pixels, around which the scale is jittered.
+    augmentation : Augmentation
+        How strongly.
+
+    Returns
+    -------
+    image : Tensor
+        Shape (3, crop, crop), float32 in [0, 1].
+    target : dict
+        As torchvision's detection models take it: boxes (N, 4) xyxy, labels (N,),
+        masks (N, crop, crop) uint8.
+    """
+    scale = native_size / item.object_size * augmentation.draw_scale(rng)
+    grid = view_grid(item.label_image.shape, _centre(item, rng), scale, crop, rng)
+    pixels = torch.from_numpy(item.image.astype(np.float32)).permute(2, 0, 1)[None]
+    image = functional.grid_sample(
+        pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )[0]
+    labels = functional.grid_sample(
+        torch.from_numpy(item.label_image.astype(np.float32))[None, None],
+        grid, mode="nearest", padding_mode="reflection", align_corners=False,
+    )[0, 0].numpy().astype(np.int32)  # fmt: skip
+    image = augment_intensity(image.expand(3, -1, -1), rng, augmentation)
+    return image, make_target(labels, item.class_ids)
+
+
+def _centre(item: AnnotatedImage, rng: Generator) -> tuple[float, float]:
+    """Mostly near an object, sometimes anywhere, so that empty ground is seen too."""
+    height, width = item.label_image.shape
+    if rng.random() < 0.8 and item.label_image.any():
+        # A random pixel of the objects: large ones are not seen too rarely.
+        ys, xs = np.nonzero(item.label_image[::3, ::3])
+        if ys.size:
+            pick = rng.integers(ys.size)
+            return 3.0 * ys[pick], 3.0 * xs[pick]
+    return rng.uniform(0, height), rng.uniform(0, width)
+
+
+def make_target(
+    label_image: NDArray[np.int32], class_ids: NDArray[np.int64]
+) -> dict[str, Tensor]:
+    """Turn a label image into torchvision's training target.
+
+    Objects of which a crop's edge leaves next to nothing are dropped.
+    """
+    boxes, labels, masks = [], [], []
+    for label, where in enumerate(ndimage.find_objects(label_image), start=1):
+        if where is None:
+            continue
+        rows, columns = where
+        inside = label_image[where] == label
+        if (
+            inside.sum() < MIN_VISIBLE_AREA
+            or min(inside.shape) < MIN_VISIBLE_SIDE
+        ):
+            continue
+        mask = np.zeros(label_image.shape, np.uint8)
+        mask[where] = inside
+        # Pixel edges: the maximum is one past the last pixel.
+        boxes.append([columns.start, rows.start, columns.stop, rows.stop])
+        labels.append(class_ids[label])
+        masks.append(mask)
+    return {
+        "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        "labels": torch.tensor(np.array(labels, np.int64)),
+        "masks": torch.from_numpy(
+            np.stack(masks) if masks else np.zeros((0, *label_image.shape), np.uint8)
+        ),
+    }

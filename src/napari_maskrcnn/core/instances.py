@@ -1,0 +1,332 @@
+"""Instances: what a detector found, or a label image holds, with cropped masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+# Probabilities are stored as probability x 255, rounded half up. Every threshold whose
+# 255-fold lies half-way between two integers is then kept exactly: 0.5 among them.
+FULL = 255
+MAX_UINT16 = 65_535
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instances:
+    """Objects of one image: boxes, classes, scores, and masks cropped to the objects.
+
+    No array of the size of the image is kept, so a thousand objects on a large image
+    take a few megabytes, and drawing them costs what their own pixels cost.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (H, W) in pixels.
+    boxes : ndarray
+        Shape (N, 4), float32, xyxy in pixel edges: the maximum is one past the last
+        pixel.
+    class_ids : ndarray
+        Shape (N,), int64, from 1; 0 is background and never occurs.
+    scores : ndarray
+        Shape (N,), float32 in [0, 1].
+    masks : tuple of ndarray
+        N crops of shape (h, w), uint8: probability x 255. Exact masks hold 0 and 255.
+        Empty for networks that give boxes only.
+    offsets : ndarray
+        Shape (N, 2), int64: (y, x) of each crop's first pixel. Crops lie in the image.
+    ids : ndarray
+        Shape (N,), int64, unique, from 1: the values in a label image. They stay with
+        an object when others are filtered out, so its colour does not change.
+    class_names : tuple of str
+        The name of class ``k`` is ``class_names[k - 1]``.
+    mask_threshold : float
+        A pixel belongs to an object where its probability is at least this.
+    warnings : tuple of str
+        Sentences for the person, such as that a cap was reached.
+
+    Raises
+    ------
+    ValueError
+        When the fields do not fit together.
+    """
+
+    image_shape: tuple[int, int]
+    boxes: NDArray[np.float32]
+    class_ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    masks: tuple[NDArray[np.uint8], ...]
+    offsets: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    mask_threshold: float = 0.5
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.ids)
+        for name in ("boxes", "class_ids", "scores", "masks", "offsets"):
+            if len(getattr(self, name)) != count:
+                raise ValueError(
+                    f"{name} has {len(getattr(self, name))} entries for {count} ids"
+                )
+        check_fraction("mask_threshold", self.mask_threshold)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: Any) -> Instances:
+        """Select by a slice, a boolean mask or an array of positions."""
+        positions = np.atleast_1d(np.arange(len(self))[index])
+        return replace(
+            self,
+            boxes=self.boxes[positions],
+            class_ids=self.class_ids[positions],
+            scores=self.scores[positions],
+            masks=tuple(self.masks[position] for position in positions),
+            offsets=self.offsets[positions],
+            ids=self.ids[positions],
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """The class name of each object."""
+        return [self.class_names[class_id - 1] for class_id in self.class_ids]
+
+    def mask(self, position: int) -> NDArray[np.bool_]:
+        """Return one object's crop, (h, w) bool, at the mask threshold."""
+        level = self.mask_threshold * FULL
+        inside: NDArray[np.bool_] = self.masks[position] >= level
+        return inside
+
+    @property
+    def areas(self) -> NDArray[np.int64]:
+        """Shape (N,), int64: pixels of each object, those behind others included."""
+        return np.fromiter(
+            (np.count_nonzero(self.mask(index)) for index in range(len(self))),
+            np.int64,
+            len(self),
+        )
+
+    def filter(
+        self,
+        *,
+        score_threshold: float | None = None,
+        mask_threshold: float | None = None,
+        nms_threshold: float | None = None,
+        min_area: int | None = None,
+        class_ids: Sequence[int] | None = None,
+    ) -> Instances:
+        """Return the objects that pass; nothing of the network runs.
+
+        Parameters
+        ----------
+        score_threshold : float, optional
+            Keep scores of at least this.
+        mask_threshold : float, optional
+            From now on a pixel belongs to an object from this probability on.
+        nms_threshold : float, optional
+            Of two objects of a class whose boxes overlap by a larger intersection over
+            union, keep the one of higher score (`torchvision.ops.batched_nms`).
+        min_area : int, optional
+            Keep objects of at least so many pixels.
+        class_ids : sequence of int, optional
+            Keep these classes.
+
+        Raises
+        ------
+        ValueError
+            When a threshold is not in [0, 1] or the area is negative.
+        """
+        kept = self
+        if mask_threshold is not None:
+            kept = replace(kept, mask_threshold=mask_threshold)
+        if class_ids is not None:
+            kept = kept[np.isin(kept.class_ids, np.asarray(class_ids, np.int64))]
+        if score_threshold is not None:
+            check_fraction("score_threshold", score_threshold)
+            kept = kept[kept.scores >= score_threshold]
+        if nms_threshold is not None:
+            check_fraction("nms_threshold", nms_threshold)
+            kept = kept[_suppress(kept, nms_threshold)]
+        if min_area is not None:
+            if min_area < 0:
+                raise ValueError(f"min_area must not be negative, got {min_area}")
+            if min_area:
+                kept = kept[kept.areas >= min_area]
+        return kept
+
+    def to_label_image(self, dtype: DTypeLike | None = None) -> NDArray[Any]:
+        """Draw the objects; where two share a pixel the higher score has it.
+
+        Parameters
+        ----------
+        dtype : dtype, optional
+            By default uint16 while the ids fit, else int32.
+
+        Returns
+        -------
+        ndarray
+            Shape (H, W): 0 is background, other values are ``ids``.
+        """
+        highest = int(self.ids.max(initial=0))
+        if dtype is None:
+            dtype = np.uint16 if highest <= MAX_UINT16 else np.int32
+        elif highest > np.iinfo(dtype).max:
+            raise ValueError(f"the id {highest} does not fit into {np.dtype(dtype)}")
+        label_image = np.zeros(self.image_shape, dtype)
+        # Painter's order: later ones win. Stable, so ties fall as the objects stand.
+        for position in np.argsort(self.scores, kind="stable"):
+            y, x = self.offsets[position]
+            height, width = self.masks[position].shape
+            window = label_image[y : y + height, x : x + width]
+            window[self.mask(position)] = self.ids[position]
+        return label_image
+
+    @classmethod
+    def from_label_image(
+        cls,
+        label_image: ArrayLike,
+        *,
+        class_ids: ArrayLike | None = None,
+        scores: ArrayLike | None = None,
+        class_names: tuple[str, ...] = ("object",),
+    ) -> Instances:
+        """Take the objects out of a label image, exactly.
+
+        Parameters
+        ----------
+        label_image : array-like
+            Shape (H, W), integers from 0; 0 is background.
+        class_ids, scores : array-like, optional
+            One for each object in the order of rising label; by default 1 and 1.0.
+        class_names : tuple of str
+            See the class.
+
+        Raises
+        ------
+        ValueError
+            When the array is not a label image.
+        """
+        labels = check_label_image(label_image)
+        ids, windows = label_windows(labels)
+        count = len(ids)
+        return cls(
+            image_shape=(labels.shape[0], labels.shape[1]),
+            boxes=np.array(
+                [[w[1].start, w[0].start, w[1].stop, w[0].stop] for w in windows],
+                np.float32,
+            ).reshape(-1, 4),
+            class_ids=_per_object(class_ids, 1, count, np.int64),
+            scores=_per_object(scores, 1.0, count, np.float32),
+            masks=tuple(
+                np.where(labels[window] == label, FULL, 0).astype(np.uint8)
+                for label, window in zip(ids, windows, strict=True)
+            ),
+            offsets=np.array(
+                [[w[0].start, w[1].start] for w in windows], np.int64
+            ).reshape(-1, 2),
+            ids=ids,
+            class_names=class_names,
+        )
+
+    def features(self) -> dict[str, NDArray[Any]]:
+        """Return the table of the objects: index, class, score, area."""
+        return {
+            "index": self.ids.copy(),
+            "class": np.array(self.names, dtype=object),
+            "score": self.scores.astype(np.float64),
+            "area": self.areas,
+        }
+
+
+def empty_instances(
+    image_shape: tuple[int, int], class_names: tuple[str, ...]
+) -> Instances:
+    """Return the instances of an image in which nothing was found."""
+    return Instances(
+        image_shape=image_shape,
+        boxes=np.zeros((0, 4), np.float32),
+        class_ids=np.zeros(0, np.int64),
+        scores=np.zeros(0, np.float32),
+        masks=(),
+        offsets=np.zeros((0, 2), np.int64),
+        ids=np.zeros(0, np.int64),
+        class_names=class_names,
+    )
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Raise ValueError unless the value lies in [0, 1]."""
+    # Written so that NaN is refused too.
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {value}")
+
+
+def check_label_image(label_image: ArrayLike) -> NDArray[Any]:
+    """Return the array if it is a label image, else raise ValueError."""
+    labels = np.asarray(label_image)
+    if labels.dtype.kind == "b":
+        labels = labels.astype(np.uint8)
+    if labels.dtype.kind not in "ui":
+        raise ValueError(f"a label image must hold integers, got dtype {labels.dtype}")
+    if labels.ndim != 2:
+        raise ValueError(f"a label image must have two axes, got shape {labels.shape}")
+    if labels.size and labels.min() < 0:
+        raise ValueError(f"labels must not be negative, got {labels.min()}")
+    return labels
+
+
+def label_windows(
+    labels: NDArray[Any],
+) -> tuple[NDArray[np.int64], list[tuple[slice, slice]]]:
+    """Return the labels of a label image in rising order, and their tight windows."""
+    highest = int(labels.max(initial=0))
+    if highest > 10 * labels.size + MAX_UINT16:
+        # find_objects makes a list as long as the highest label: close the gaps first.
+        values, compact = np.unique(labels, return_inverse=True)
+        if values[0] != 0:
+            compact, values = compact + 1, np.concatenate(([0], values))
+        windows = ndimage.find_objects(compact.reshape(labels.shape))
+        return values[1:].astype(np.int64), list(windows)
+    found = ndimage.find_objects(
+        labels if labels.dtype != np.uint64 else labels.astype(np.int64)
+    )
+    pairs = [(label, w) for label, w in enumerate(found, start=1) if w is not None]
+    return np.array([label for label, _ in pairs], np.int64), [w for _, w in pairs]
+
+
+def _per_object(
+    values: ArrayLike | None, default: float, count: int, dtype: DTypeLike
+) -> NDArray[Any]:
+    if values is None:
+        return np.full(count, default, dtype)
+    return np.asarray(values, dtype)
+
+
+def _suppress(instances: Instances, threshold: float) -> NDArray[np.int64]:
+    """Positions of the objects that class-wise non-maximum suppression keeps, in order."""
+    if len(instances) < 2 or threshold >= 1:
+        return np.arange(len(instances))
+    import napari_maskrcnn.core.preload  # noqa: F401  isort: skip
+    import torch
+    from torchvision.ops import batched_nms
+
+    kept = batched_nms(
+        torch.from_numpy(np.ascontiguousarray(instances.boxes)),
+        torch.from_numpy(np.ascontiguousarray(instances.scores)),
+        torch.from_numpy(np.ascontiguousarray(instances.class_ids)),
+        threshold,
+    )
+    return np.sort(kept.numpy())
+
+
+def mask_crops(instances: Instances) -> Iterator[tuple[int, int, NDArray[np.bool_]]]:
+    """Yield (y, x, crop) for each object, the crop (h, w) bool at the threshold."""
+    for position, (y, x) in enumerate(instances.offsets):
+        yield int(y), int(x), instances.mask(position)

@@ -1,0 +1,144 @@
+"""The recipe: everything that decides the pixels of a result."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .instances import check_fraction
+
+if TYPE_CHECKING:
+    from .instances import Instances
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Settings of a segmentation; the button, the command and scripts share them.
+
+    Parameters
+    ----------
+    model : str
+        Name of a model or path of a checkpoint.
+    object_size : float, optional
+        Typical object size in pixels of the image: the square root of its box area.
+        By default it is found by a first quick pass.
+    channel : int, optional
+        The channel of a multichannel image; see `core.images.image_plane`.
+    score_threshold, mask_threshold, nms_threshold : float
+        In [0, 1]; see `Instances.filter`.
+    min_area : int
+        Smallest area in pixels.
+    classes : tuple of str
+        Names of the classes to keep; empty keeps all.
+    max_detections : int
+        The most objects that a window of the image may give.
+    device : str
+        See `core.devices.choose_device`.
+
+    Raises
+    ------
+    ValueError
+        When a value is out of range.
+    """
+
+    model: str = "nuclei"
+    object_size: float | None = None
+    channel: int | None = None
+    score_threshold: float = 0.5
+    mask_threshold: float = 0.5
+    nms_threshold: float = 0.3
+    min_area: int = 0
+    classes: tuple[str, ...] = ()
+    max_detections: int = 2000
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "mask_threshold", "nms_threshold"):
+            check_fraction(name, getattr(self, name))
+        if self.object_size is not None and not 1 <= self.object_size <= 10_000:
+            raise ValueError(
+                f"object_size must be from 1 to 10000 pixels, got {self.object_size}"
+            )
+        if self.channel is not None and self.channel < 0:
+            raise ValueError(f"channel must not be negative, got {self.channel}")
+        if self.min_area < 0:
+            raise ValueError(f"min_area must not be negative, got {self.min_area}")
+        if self.max_detections < 1:
+            raise ValueError(
+                f"max_detections must be at least 1, got {self.max_detections}"
+            )
+
+    def apply(self, instances: Instances) -> Instances:
+        """Filter kept detections by these thresholds.
+
+        Raises
+        ------
+        ValueError
+            When a class name is not one of the model's.
+        """
+        return instances.filter(
+            score_threshold=self.score_threshold,
+            mask_threshold=self.mask_threshold,
+            nms_threshold=self.nms_threshold,
+            min_area=self.min_area,
+            class_ids=self._class_ids(instances.class_names),
+        )
+
+    def _class_ids(self, class_names: tuple[str, ...]) -> list[int] | None:
+        unknown = sorted(set(self.classes) - set(class_names))
+        if unknown:
+            raise ValueError(
+                f"the model does not know the class {unknown[0]!r}; "
+                f"it knows {', '.join(class_names)}"
+            )
+        if not self.classes:
+            return None
+        return [class_names.index(name) + 1 for name in self.classes]
+
+    def to_json(self) -> str:
+        """Return the recipe as JSON text."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Read a recipe from JSON text; unknown keys and bad values are refused."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"the recipe is not valid JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"a recipe must be a JSON object, got {text[:40]!r}")
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ValueError(
+                f"unknown key {unknown[0]!r} in the recipe; known are "
+                f"{', '.join(sorted(known))}"
+            )
+        try:
+            return cls(**_typed(values))
+        except TypeError as error:
+            raise ValueError(f"wrong value in the recipe: {error}") from error
+
+    def write(self, path: str | Path) -> None:
+        """Write the recipe under a temporary name, then rename it into place."""
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.part")
+        temporary.write_text(self.to_json() + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recipe:
+        """Read a recipe from a file; errors as of `from_json`."""
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"the recipe {path} could not be read: {error}") from error
+
+
+def _typed(values: dict[str, Any]) -> dict[str, Any]:
+    if "classes" in values:
+        values["classes"] = tuple(values["classes"])
+    return values

@@ -1,0 +1,171 @@
+"""What a training run keeps on disk: the state to go on from, and the history."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch.optim import Optimizer
+    from torch.optim.swa_utils import AveragedModel
+    from torchvision.models.detection import MaskRCNN
+
+STATE_NAME, CONFIG_NAME, HISTORY_NAME = "state.pt", "config.json", "history.csv"
+# Keys that may change when a run is taken up again: they do not touch the weights
+# that are already there.
+FREE_KEYS = {"steps", "minutes", "validate_every", "save_every", "workers"}
+HISTORY_FIELDS = (
+    "step",
+    "seconds",
+    "loss",
+    "loss_objectness",
+    "loss_rpn_box_reg",
+    "loss_classifier",
+    "loss_box_reg",
+    "loss_mask",
+    "ap50",
+    "ap75",
+)
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """All that a step of training changes."""
+
+    network: MaskRCNN
+    average: AveragedModel
+    optimizer: Optimizer
+    device: torch.device
+    step: int = 0
+    seconds: float = 0.0
+
+
+class Run:
+    """The folder of a training run; without a folder nothing is kept.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Made when missing.
+    config : mapping
+        The training configuration. A folder that holds a run of another configuration
+        is refused.
+    names : sequence of str
+        The training images' names, likewise.
+    """
+
+    def __init__(
+        self, folder: Path | None, config: Mapping[str, Any], names: Sequence[str]
+    ) -> None:
+        self.folder = folder
+        self.last_validation: dict[str, float] = {}
+        if folder is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        wanted = json.loads(json.dumps({"config": config, "images": list(names)}))
+        path = folder / CONFIG_NAME
+        if path.exists():
+            _refuse_other_run(json.loads(path.read_text()), wanted, folder)
+        _write_text(path, json.dumps(wanted, indent=1))
+
+    def restore(self, state: TrainingState) -> None:
+        """Go on from the saved state, if there is one."""
+        path = self.folder / STATE_NAME if self.folder else None
+        if path is None or not path.exists():
+            return
+        saved = torch.load(path, map_location=state.device, weights_only=True)
+        state.network.load_state_dict(saved["network"])
+        state.average.load_state_dict(saved["average"])
+        state.optimizer.load_state_dict(saved["optimizer"])
+        state.step, state.seconds = saved["step"], saved["seconds"]
+        self._cut_history(state.step)
+
+    def save(self, state: TrainingState) -> None:
+        """Write the state under a temporary name, then rename it into place."""
+        if self.folder is None:
+            return
+        temporary = self.folder / f".{STATE_NAME}.part"
+        torch.save(
+            {
+                "network": state.network.state_dict(),
+                "average": state.average.state_dict(),
+                "optimizer": state.optimizer.state_dict(),
+                "step": state.step,
+                "seconds": state.seconds,
+            },
+            temporary,
+        )
+        os.replace(temporary, self.folder / STATE_NAME)
+
+    def log(
+        self,
+        state: TrainingState,
+        losses: Mapping[str, float],
+        validation: Mapping[str, float] | None = None,
+    ) -> None:
+        """Append a row to the history; steps without a validation are thinned to 1 in 10."""
+        if validation:
+            self.last_validation = dict(validation)
+        elif state.step % 10:
+            return
+        if self.folder is None:
+            return
+        row = {"step": state.step, "seconds": round(state.seconds, 1)}
+        figures = {**losses, **(validation or {})}
+        row |= {key: round(figures[key], 5) for key in HISTORY_FIELDS if key in figures}
+        path = self.folder / HISTORY_NAME
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, HISTORY_FIELDS)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def _cut_history(self, step: int) -> None:
+        """Drop the rows of steps that a killed run had done but not saved."""
+        path = self.folder / HISTORY_NAME if self.folder else None
+        if path is None or not path.exists():
+            return
+        with path.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+        lines = [",".join(HISTORY_FIELDS)]
+        lines += [",".join(row[key] or "" for key in HISTORY_FIELDS) for row in rows]
+        _write_text(path, "\n".join(lines) + "\n")
+        measured = [row for row in rows if row["ap50"]]
+        if measured:
+            self.last_validation = {
+                key: float(measured[-1][key]) for key in ("ap50", "ap75")
+            }
+
+
+def _refuse_other_run(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path
+) -> None:
+    differing = sorted(
+        key
+        for key in found["config"].keys() | wanted["config"].keys()
+        if found["config"].get(key) != wanted["config"].get(key)
+        and key not in FREE_KEYS
+    )
+    if found["images"] != wanted["images"]:
+        differing.append("images")
+    if differing:
+        raise ValueError(
+            f"{folder} holds a run of another configuration: {', '.join(differing)} "
+            "differ. Choose another folder, or delete this one"
+        )
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text)
+    os.replace(temporary, path)

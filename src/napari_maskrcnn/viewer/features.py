@@ -51,7 +51,7 @@ def _rows(record: PlaneRecord, ids: NDArray[Any], areas: NDArray[Any]) -> pd.Dat
     known = pd.DataFrame(
         {
             "class": np.asarray(names, object)[instances.class_ids - 1],
-            "score": instances.scores.astype(np.float32),
+            "score": instances.scores.astype(np.float64),
         },
         index=instances.ids,
     )
@@ -65,7 +65,7 @@ def _rows(record: PlaneRecord, ids: NDArray[Any], areas: NDArray[Any]) -> pd.Dat
         {
             "index": ids,
             "class": rows["class"].fillna(drawn).to_numpy(object),
-            "score": rows["score"].to_numpy(np.float32),
+            "score": rows["score"].to_numpy(np.float64),
             "area": areas,
         }
     )

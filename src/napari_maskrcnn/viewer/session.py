@@ -21,6 +21,7 @@ from napari_maskrcnn.viewer.layers import (
     Plane,
     add_labels_for,
     current_plane,
+    forget_history,
     image_layers,
     is_usable,
     plane_source,
@@ -223,17 +224,47 @@ class Session(QObject):
         if image is None or image not in viewer.layers:
             self.failed.emit("The image was closed, so its result was dropped")
             return
+        for sentence in outcome.instances.warnings:
+            self.warned.emit(sentence)
+        self.take(image, plane, outcome, recipe, keep_edited=keep_edited)
+        self.finished.emit(outcome)
+
+    def take(
+        self,
+        image: Image,
+        plane: Plane,
+        outcome: Outcome,
+        recipe: Recipe,
+        *,
+        keep_edited: bool = True,
+    ) -> None:
+        """Keep a result and paint it into the Labels layer of the image.
+
+        Parameters
+        ----------
+        image : Image
+            A layer of the viewer.
+        plane : Plane
+            The plane of it that was segmented.
+        outcome : Outcome
+            The detections, unfiltered.
+        recipe : Recipe
+            The thresholds to paint with.
+        keep_edited : bool
+            Whether objects that a person edited stay.
+        """
         self.commit()
+        fresh = self.labels_of(image) is None
         record = self._new_record(image, plane, outcome, keep_edited)
         self._repaint_once(record, recipe, keep_edited)
+        if fresh:
+            # Undo would lead to an empty layer that nobody has seen.
+            forget_history(record.target.layer)
         planes = self._records.setdefault(image, {})
         planes.pop(plane, None)  # so that the newest comes last
         planes[plane] = record
         self._keep_within_budget(record)
-        for sentence in outcome.instances.warnings:
-            self.warned.emit(sentence)
         self.shown_changed.emit()
-        self.finished.emit(outcome)
 
     def _new_record(
         self, image: Image, plane: Plane, outcome: Outcome, keep_edited: bool

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from napari_maskrcnn.viewer.jobs import Outcome
 
 DEFAULT_MODEL = "nuclei"
+# What the size is before a person or a run has said; no object is so small.
+UNKNOWN_SIZE, USUAL_SIZE = 1, 24
 CHANNELS = ("Red", "Green", "Blue")
 
 
@@ -77,10 +79,12 @@ class SegmentWidget(QWidget):
         self.size_auto.setChecked(recipe.object_size is None)
         self.size_auto.setToolTip("Find the typical size of the objects in the image")
         self.size_box = QDoubleSpinBox()
-        self.size_box.setRange(2, 2000)
+        self.size_box.setRange(UNKNOWN_SIZE, 2000)
+        self.size_box.setSpecialValueText("not known yet")
         self.size_box.setDecimals(0)
         self.size_box.setSuffix(" px")
-        self.size_box.setValue(recipe.object_size or 24)
+        self.size_box.setValue(recipe.object_size or UNKNOWN_SIZE)
+        self.size_box.setEnabled(not self.size_auto.isChecked())
         self.size_box.setToolTip("Typical width of an object, in pixels of the image")
         self.device_label = QLabel()
         self.device_label.setToolTip(
@@ -98,6 +102,9 @@ class SegmentWidget(QWidget):
         self.overlap_slider = Slider(0.0, 1.0, 0.01)
         self.area_slider = Slider(0, 1000, 1)
         self.count_label = QLabel()
+        font = self.count_label.font()
+        font.setBold(True)
+        self.count_label.setFont(font)
         self.keep_box = QCheckBox("Keep objects I edited")
         self.keep_box.setChecked(True)
         self.keep_box.setToolTip(
@@ -112,7 +119,7 @@ class SegmentWidget(QWidget):
         self._use_thresholds(recipe)
 
     def _name_sliders(self) -> None:
-        names = ("Score", "Mask", "Overlap", "Smallest")
+        names = ("Score", "Mask", "Overlap", "Smallest area")
         tips = (
             "Show the objects that the network is at least this sure of",
             "The probability from which on a pixel belongs to an object: lower means "
@@ -341,6 +348,8 @@ class SegmentWidget(QWidget):
 
     def _on_size_auto(self, automatic: bool) -> None:
         self.size_box.setEnabled(not automatic)
+        if not automatic and self.size_box.value() == UNKNOWN_SIZE:
+            self.size_box.setValue(USUAL_SIZE)
 
     def _on_run(self) -> None:
         image = self.image()

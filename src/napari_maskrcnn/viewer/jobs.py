@@ -1,17 +1,16 @@
 """What runs in the worker's thread: load a model, fetch the pixels, segment.
 
-torch is imported here and nowhere else on the napari side, inside the generator, so
-that the window stays alive meanwhile.
+torch is imported inside the generator, never before: see `viewer.torch_start`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core.progress import Progress
+from napari_maskrcnn.viewer.torch_start import import_torch
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -69,12 +68,7 @@ def load_detector(
     key = (str(path), path.stat().st_mtime_ns, recipe.device)
     if loaded.key == key:
         return loaded.detector
-    # In three steps, so that Cancel is heard between them.
-    yield Progress(0, 0, "Starting PyTorch")
-    import_module("napari_maskrcnn.core.preload")
-    import_module("torch")
-    yield Progress(0, 0, "Starting PyTorch")
-    import_module("torchvision")
+    yield from import_torch()
     yield Progress(0, 0, "Loading the model")
     from napari_maskrcnn.core.detector import load_model
     from napari_maskrcnn.core.devices import describe_device

@@ -187,9 +187,9 @@ def evaluate(
         for name, true, guess in zip(names, true_images, predicted_images, strict=True)
     )
     coco = None
-    scored = all(isinstance(image, Instances) for image in predicted_images)
-    if scored and find_spec("faster_coco_eval") is not None:
-        coco = coco_map(true_images, predicted_images)
+    scored = [image for image in predicted_images if isinstance(image, Instances)]
+    if len(scored) == count and find_spec("faster_coco_eval") is not None:
+        coco = coco_map(true_images, scored)
     aps = np.array([[score.ap for score in image.scores] for image in images])
     return Evaluation(images, _pool(images), tuple(aps.mean(axis=0).tolist()), coco)
 

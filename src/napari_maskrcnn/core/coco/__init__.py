@@ -1,1 +1,31 @@
 """COCO: out and back without losing a pixel."""
+
+from __future__ import annotations
+
+from napari_maskrcnn.core.coco.check import check
+from napari_maskrcnn.core.coco.document import (
+    Category,
+    CocoDataset,
+    CocoImage,
+    CocoObjects,
+    Source,
+)
+from napari_maskrcnn.core.coco.errors import CocoError, Fault
+from napari_maskrcnn.core.coco.overlaps import corrected
+from napari_maskrcnn.core.coco.read import read_coco
+from napari_maskrcnn.core.coco.write import WriteSummary, write_coco
+
+__all__ = [
+    "Category",
+    "CocoDataset",
+    "CocoError",
+    "CocoImage",
+    "CocoObjects",
+    "Fault",
+    "Source",
+    "WriteSummary",
+    "check",
+    "corrected",
+    "read_coco",
+    "write_coco",
+]

@@ -66,13 +66,15 @@ class Runs:
     def firsts(self) -> np.ndarray:
         """Return ``(N + 1,)`` int64: the runs of object i are ``firsts[i:i+2]``."""
         sizes = np.bincount(self.objects, minlength=self.count)
-        firsts: np.ndarray = np.concatenate([[0], np.cumsum(sizes)])
+        firsts = np.zeros(self.count + 1, dtype=np.int64)
+        np.cumsum(sizes, out=firsts[1:])
         return firsts
 
     def areas(self) -> np.ndarray:
         """Return ``(N,)`` int64, pixels of each object."""
         total = np.concatenate([[0], np.cumsum(self.stops - self.starts)])
-        return np.diff(total[self.firsts()]).astype(np.int64, copy=False)
+        areas: np.ndarray = np.diff(total[self.firsts()])
+        return areas
 
     def boxes(self) -> np.ndarray:
         """Return ``(N, 4)`` int64 tight boxes ``x0, y0, x1, y1`` (max + 1).
@@ -95,6 +97,26 @@ class Runs:
         boxes[filled, 2] = np.maximum.reduceat(x1, firsts) + 1
         boxes[filled, 3] = np.maximum.reduceat(y1, firsts) + 1
         return boxes
+
+    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Cut the runs where a column ends.
+
+        Returns
+        -------
+        of, x, top, bottom : np.ndarray
+            int64, one a piece: the run it comes from, its column, its first row and
+            the one after its last.
+        """
+        height = self.image_shape[0]
+        first = self.starts // max(height, 1)
+        spans = (self.stops - 1) // max(height, 1) - first + 1
+        if not len(spans) or spans.max() == 1:
+            of = np.arange(len(spans))
+            return of, first, self.starts - first * height, self.stops - first * height
+        of = np.repeat(np.arange(len(spans)), spans)
+        x = first[of] + ranges(spans)
+        top = np.maximum(self.starts[of] - x * height, 0)
+        return of, x, top, np.minimum(self.stops[of] - x * height, height)
 
     def crops(self) -> list[np.ndarray]:
         """Return each object's mask cut to its box: N arrays (h, w) uint8, 0 or 255."""
@@ -139,7 +161,7 @@ class Runs:
         """
         label_image = np.zeros(self.image_shape, dtype=dtype)
         alone, overlapping = self._split_overlapping()
-        _paint_disjoint(label_image, alone, np.asarray(ids)[alone.objects])
+        _paint_disjoint(label_image, alone, np.asarray(ids))
         order = np.argsort(overlapping.objects, kind="stable")
         _paint_in_order(label_image, overlapping, np.asarray(ids), order)
         return label_image
@@ -198,6 +220,24 @@ def merged(
         last = np.concatenate([~joined, [True]])
         objects, starts, stops = objects[first], starts[first], stops[last]
     return Runs(image_shape, count, objects, starts, stops)
+
+
+def gathered(
+    image_shape: tuple[int, int], count: int, parts: Sequence[tuple[np.ndarray, Runs]]
+) -> Runs:
+    """Put several tables into one of `count` objects.
+
+    Each part comes with the ``(N,)`` numbers of its objects in the new table; objects
+    that no part names have no pixel.
+    """
+    empty = np.empty(0, dtype=np.int64)
+    objects = np.concatenate(
+        [empty, *(np.asarray(numbers)[runs.objects] for numbers, runs in parts)]
+    ).astype(np.int64, copy=False)
+    order = np.argsort(objects, kind="stable")
+    starts = np.concatenate([empty, *(runs.starts for _, runs in parts)])
+    stops = np.concatenate([empty, *(runs.stops for _, runs in parts)])
+    return Runs(image_shape, count, objects[order], starts[order], stops[order])
 
 
 def from_label_image(label_image: np.ndarray) -> tuple[np.ndarray, Runs]:
@@ -292,13 +332,8 @@ def from_masks(
 def _paint_disjoint(label_image: np.ndarray, runs: Runs, ids: np.ndarray) -> None:
     """Paint runs that share no pixel: steps at their ends, then one running sum."""
     height, width = label_image.shape
-    # A run over several columns fills each of them; cut it at their ends.
-    spans = (runs.stops - 1) // max(height, 1) - runs.starts // max(height, 1) + 1
-    ids = np.repeat(ids, spans).astype(label_image.dtype)
-    cut = ranges(spans)
-    columns = np.repeat(runs.starts // max(height, 1), spans) + cut
-    tops = np.where(cut == 0, np.repeat(runs.starts, spans) - columns * height, 0)
-    bottoms = np.minimum(np.repeat(runs.stops, spans) - columns * height, height)
+    of, columns, tops, bottoms = runs.columns()
+    ids = ids[runs.objects[of]].astype(label_image.dtype)
     flat = label_image.reshape(-1)
     unsigned = flat.view(f"u{flat.itemsize}")  # sums wrap around
     ids = ids.view(unsigned.dtype)

@@ -1,0 +1,57 @@
+"""Loading JSON that may be anything, and writing it whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from napari_maskrcnn.core.coco.errors import CocoError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Raises
+    ------
+    CocoError
+        If the file holds anything else.
+    OSError
+        If the file cannot be opened.
+    """
+    try:
+        document = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except RecursionError as error:
+        raise CocoError(f"{path.name}: lists nested too deep for JSON") from error
+    except ValueError as error:  # no UTF-8, no JSON, or a number of 5000 digits
+        raise CocoError(f"{path.name}: not JSON ({error})") from error
+    if not isinstance(document, dict):
+        kind = type(document).__name__
+        raise CocoError(f"{path.name}: the top level is a {kind}, not a COCO object")
+    return document
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write a JSON object; whatever stops it, `path` holds the old or the new file.
+
+    Raises
+    ------
+    CocoError
+        If the document holds something that JSON cannot.
+    """
+    try:
+        text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CocoError(f"{path.name}: extra keys are no JSON ({error})") from error
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,331 @@
+"""Writing COCO files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from napari_maskrcnn.core.coco import rle
+from napari_maskrcnn.core.coco.document import Category
+from napari_maskrcnn.core.coco.errors import CocoError, Fault
+from napari_maskrcnn.core.coco.json_file import load_json, write_json
+from napari_maskrcnn.core.coco.segmentations import Mode, written_segmentations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from napari_maskrcnn.core.coco.document import CocoImage, CocoObjects
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSummary:
+    """What was written, and what in it a reader may not expect.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    images, annotations : int
+        How many were added.
+    polygons, rles, boxes : int
+        How many objects were written in which form; ``boxes`` have no mask.
+    faults : tuple of Fault
+        Holes that were filled, parts of one object, file names that readers confuse.
+    """
+
+    path: Path
+    images: int
+    annotations: int
+    polygons: int
+    rles: int
+    boxes: int
+    faults: tuple[Fault, ...]
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        text = (
+            f"{self.path}: {self.annotations} objects in {self.images} images "
+            f"({self.polygons} polygons, {self.rles} RLE, {self.boxes} boxes only)"
+        )
+        return text + (f"; {len(self.faults)} remarks" if self.faults else "")
+
+
+def write_coco(
+    path: str | Path,
+    images: Iterable[CocoImage],
+    *,
+    mode: Mode = "auto",
+    categories: Iterable[Category] | None = None,
+    append: bool = False,
+    extra: Mapping[str, Any] | None = None,
+) -> WriteSummary:
+    """Write images and their objects as one COCO file.
+
+    The file appears whole or not at all: it is written beside `path` and then renamed.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; ``.coco.json`` is its usual ending.
+    images : iterable of CocoImage
+        Images with their objects; a generator is consumed image by image.
+    mode : str
+        ``"auto"``: polygons along the pixel edges, and run-length encoding for objects
+        with holes and crowd regions; lossless.  ``"rle"``: run-length encoding for
+        all; lossless, and the fastest.  ``"polygon"``: for readers that know nothing
+        else; holes are filled, and the summary says where.
+    categories : iterable of Category, optional
+        To keep their ids, in whatever gaps; classes of other names get new ones.
+    append : bool
+        Add to the file if there is one.  What is there keeps its ids.
+    extra : mapping, optional
+        Top-level keys to write too, ``info`` and ``licenses`` for example.
+
+    Returns
+    -------
+    WriteSummary
+
+    Raises
+    ------
+    CocoError
+        If two images have the same file name, an image is too large for COCO, or the
+        file to append to is no COCO file.
+    ValueError
+        If `mode` is unknown.
+    """
+    path = Path(path)
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode is one of {', '.join(get_args(Mode))}; got {mode!r}")
+    document = _start(path) if append and path.exists() else _empty()
+    document.update({k: v for k, v in (extra or {}).items() if k not in _LISTS})
+    writer = _Writer(path, mode, document)
+    writer.add_categories(categories or ())
+    for image in images:
+        writer.add(image)
+    write_json(path, document)
+    return writer.summary()
+
+
+_LISTS = ("images", "annotations", "categories")
+
+
+def _empty() -> dict[str, Any]:
+    return {"info": {}, "licenses": [], **{key: [] for key in _LISTS}}
+
+
+def _start(path: Path) -> dict[str, Any]:
+    document = load_json(path)
+    for key in _LISTS:
+        rows = document.setdefault(key, [])
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise CocoError(f"{path.name}: {key!r} is no list of objects")
+    return document
+
+
+class _Writer:
+    """Collects rows in a document, with ids that are free."""
+
+    def __init__(self, path: Path, mode: Mode, document: dict[str, Any]) -> None:
+        self.path = path
+        self.mode = mode
+        self.document = document
+        self.image_ids = _Ids(document["images"], least=0)
+        self.annotation_ids = _Ids(document["annotations"])
+        self.category_ids = _Ids(document["categories"])
+        self.by_name = {
+            row.get("name"): row.get("id") for row in document["categories"]
+        }
+        self.file_names = {row.get("file_name") for row in document["images"]}
+        self.stems = {PurePath(str(name)).stem for name in self.file_names}
+        self.faults: list[Fault] = []
+        self.counts = {"images": 0, "polygons": 0, "rles": 0, "boxes": 0}
+
+    def add_categories(self, categories: Iterable[Category]) -> None:
+        for category in categories:
+            if category.name not in self.by_name:
+                self._add_category(
+                    replace(category, id=self.category_ids.take(category.id))
+                )
+
+    def _add_category(self, category: Category) -> None:
+        self.by_name[category.name] = category.id
+        row = {
+            "id": category.id,
+            "name": category.name,
+            "supercategory": category.supercategory,
+        }
+        self.document["categories"].append({**category.extra, **row})
+
+    def add(self, image: CocoImage) -> None:
+        objects = image.to_objects()
+        name = self._file_name(image.file_name)
+        height, width = objects.image_shape
+        if height * width > rle.MAX_FRAME:
+            raise CocoError(
+                f"{name}: COCO holds at most {rle.MAX_FRAME} pixels an image, "
+                f"got {height} x {width}; cut it into tiles"
+            )
+        for class_name in objects.class_names:
+            if class_name not in self.by_name:
+                self._add_category(Category(self.category_ids.take(), class_name))
+        row = {
+            **image.extra,
+            "id": self.image_ids.take(image.id),
+            "file_name": name,
+            "width": width,
+            "height": height,
+            **self._source_keys(image),
+        }
+        self.document["images"].append(row)
+        self.counts["images"] += 1
+        self.document["annotations"] += self._annotations(objects, name, row["id"])
+
+    def _file_name(self, given: str | PurePath) -> str:
+        """Return the name relative to the data set's folder, or the bare name."""
+        file = Path(given)
+        if file.is_absolute():
+            folder = self.path.absolute().parent
+            inside = file.is_relative_to(folder)
+            file = file.relative_to(folder) if inside else Path(file.name)
+        name = file.as_posix()
+        if ".." in file.parts or not file.name:
+            raise CocoError(f"file_name {name!r} leads out of the data set's folder")
+        if name in self.file_names:
+            raise CocoError(f"file_name {name!r} is there twice")
+        if file.stem in self.stems:
+            what = f"another image is named {file.stem}, too"
+            done = "written; readers that match images by stem (CVAT) confuse them"
+            self.faults.append(Fault(name, what, done))
+        self.file_names.add(name)
+        self.stems.add(file.stem)
+        return name
+
+    def _source_keys(self, image: CocoImage) -> dict[str, Any]:
+        """Return keys to rebuild the layer, and those of CocoVID for a plane."""
+        source = image.source
+        dtype = (
+            image.objects.dtype.name if isinstance(image.objects, np.ndarray) else None
+        )
+        if source is None:
+            return {} if dtype is None else {"source": {"dtype": dtype}}
+        keys = {
+            "path": source.path,
+            "axis": source.axis,
+            "index": source.index,
+            "dtype": source.dtype or dtype,
+        }
+        row: dict[str, Any] = {
+            "source": {
+                key: value for key, value in keys.items() if value not in (None, "")
+            }
+        }
+        if source.index is not None:
+            row |= {"video_id": self._video(source.path), "frame_id": source.index}
+        return row
+
+    def _video(self, name: str) -> int:
+        videos = self.document.setdefault("videos", [])
+        for video in videos:
+            if isinstance(video, dict) and video.get("name") == name:
+                return int(video["id"])
+        videos.append({"id": _Ids(videos).take(), "name": name})
+        return int(videos[-1]["id"])
+
+    def _annotations(
+        self, objects: CocoObjects, name: str, image_id: int
+    ) -> list[dict[str, Any]]:
+        category_ids = [self.by_name[class_name] for class_name in objects.class_names]
+        written = written_segmentations(objects, self.mode, name)
+        objects = written.objects
+        self.faults += written.faults
+        for kind in ("polygons", "rles", "boxes"):
+            self.counts[kind] += getattr(written, kind)
+        boxes = objects.boxes.copy()
+        boxes[:, 2:] -= boxes[:, :2]
+        whole = (boxes == np.rint(boxes)).all(axis=1).tolist()
+        rows = []
+        for number, (
+            segmentation,
+            area,
+            box,
+            integral,
+            class_id,
+            label,
+            crowd,
+        ) in enumerate(
+            zip(
+                written.segmentations,
+                objects.runs.areas().tolist(),
+                boxes.tolist(),
+                whole,
+                objects.class_ids.tolist(),
+                objects.ids.tolist(),
+                objects.crowd.tolist(),
+                strict=True,
+            )
+        ):
+            row = {
+                **objects.extras[number],
+                "id": self.annotation_ids.take(int(objects.annotation_ids[number])),
+                "image_id": image_id,
+                "category_id": category_ids[class_id - 1],
+                "segmentation": segmentation,
+                "area": area if segmentation else box[2] * box[3],
+                "bbox": [int(value) for value in box] if integral else box,
+                "iscrowd": int(crowd),
+                "label_id": label,
+            }
+            rows.append(row)
+        _add_optional(rows, objects)
+        return rows
+
+    def summary(self) -> WriteSummary:
+        kinds = {key: self.counts[key] for key in ("polygons", "rles", "boxes")}
+        return WriteSummary(
+            path=self.path,
+            images=self.counts["images"],
+            annotations=sum(kinds.values()),
+            faults=tuple(self.faults),
+            **kinds,
+        )
+
+
+def _add_optional(rows: list[dict[str, Any]], objects: CocoObjects) -> None:
+    """Add the keys that only some objects have."""
+    for number in np.flatnonzero(~np.isnan(objects.scores)).tolist():
+        rows[number]["score"] = float(objects.scores[number])
+    for number in np.flatnonzero(objects.reviewed).tolist():
+        rows[number]["reviewed"] = True
+    for number in np.flatnonzero(objects.track_ids).tolist():
+        track_id = int(objects.track_ids[number])
+        # CVAT reads tracks from the attributes, CocoVID from the annotation.
+        attributes = rows[number].get("attributes")
+        attributes = attributes if isinstance(attributes, dict) else {}
+        rows[number]["track_id"] = track_id
+        rows[number]["attributes"] = {**attributes, "track_id": track_id}
+
+
+@dataclass(slots=True)
+class _Ids:
+    """Free ids, from 1: COCO's evaluation and CVAT take 0 for none, but for images."""
+
+    rows: list[Any]
+    least: int = 1
+    used: set[int] = field(init=False)
+    last: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        ids = (row.get("id") for row in self.rows if isinstance(row, dict))
+        self.used = {i for i in ids if isinstance(i, int)}
+        self.last = max(self.used, default=0)
+
+    def take(self, wished: int | None = None) -> int:
+        """Return the wished id if it is free, otherwise one above all."""
+        if wished is None or wished < self.least or wished in self.used:
+            wished = max(self.last, 0) + 1
+        self.used.add(wished)
+        self.last = max(self.last, wished)
+        return wished

@@ -97,6 +97,9 @@ class JobRunner(QObject):
         self._leaving: ClosingWorker | None = None
         self._next: tuple[Work, tuple[Any, ...]] | None = None
         self._pace: tuple[float, int, int] | None = None
+        self._started = 0.0
+        #: How long the last job took.
+        self.seconds = 0.0
 
     @property
     def running(self) -> bool:
@@ -155,7 +158,7 @@ class JobRunner(QObject):
         work, arguments = self._next
         self._next = None
         worker = ClosingWorker(work, *arguments)
-        self._worker, self._pace = worker, None
+        self._worker, self._pace, self._started = worker, None, time.monotonic()
         worker.yielded.connect(self._on_yielded)
         worker.returned.connect(self._on_returned)
         worker.errored.connect(self._on_errored)
@@ -186,6 +189,7 @@ class JobRunner(QObject):
         if self._worker is None:
             return False
         self._leaving, self._worker = self._worker, None
+        self.seconds = time.monotonic() - self._started
         self.changed.emit()
         return True
 

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLabel,
+    QMainWindow,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
@@ -60,7 +61,7 @@ class SegmentWidget(QWidget):
     def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
         super().__init__()
         self.session = session or session_of(napari_viewer)
-        self._window: QWidget | None = None
+        self._follows_window = False
         self._make_parts()
         self._lay_out()
         self._connect()
@@ -254,8 +255,9 @@ class SegmentWidget(QWidget):
         self._list_models()
         self._update_device()
         window = self.window()
-        if window is not None and window is not self and window is not self._window:
-            self._window = window
+        # A floating dock is a window of its own, which may be closed during a run.
+        if isinstance(window, QMainWindow) and not self._follows_window:
+            self._follows_window = True
             window.destroyed.connect(self.session.release)
 
     def _on_theme(self) -> None:
@@ -332,14 +334,15 @@ class SegmentWidget(QWidget):
             self.area_slider.set_high(min(largest, 10_000))
         self._update_device()
         if self.status.level != "warning":
-            self.status.say("Done")
+            self.status.say(f"Done in {self.session.jobs.seconds:.1f} s")
         self._on_shown()
 
     def _on_failed(self, sentence: str) -> None:
         self.status.say(sentence, "error")
 
     def _on_warned(self, sentence: str) -> None:
-        self.status.say(sentence, "warning")
+        before = self.status.text() if self.status.level == "warning" else ""
+        self.status.say(f"{before}\n{sentence}".strip(), "warning")
 
     def _update_device(self) -> None:
         self.device_label.setText(self.session.loaded.device_text or device_choice())

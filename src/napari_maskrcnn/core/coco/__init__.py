@@ -12,6 +12,7 @@ from napari_maskrcnn.core.coco.document import (
 )
 from napari_maskrcnn.core.coco.errors import CocoError, Fault
 from napari_maskrcnn.core.coco.overlaps import corrected
+from napari_maskrcnn.core.coco.planes import plane_images, split, write_planes
 from napari_maskrcnn.core.coco.read import read_coco
 from napari_maskrcnn.core.coco.write import WriteSummary, write_coco
 
@@ -26,6 +27,9 @@ __all__ = [
     "WriteSummary",
     "check",
     "corrected",
+    "plane_images",
     "read_coco",
+    "split",
     "write_coco",
+    "write_planes",
 ]

@@ -146,7 +146,7 @@ class _Reader:
         shape = self._shape(where, row, path)
         if shape is None:
             for annotation in rows.names:
-                self.report(annotation, "its image is skipped", "skipped")
+                self.report(annotation, f"{where} is skipped", "skipped, too")
             return None
         return CocoImage(
             name,
@@ -197,7 +197,7 @@ class _Reader:
             return None
         path, axis = value.get("path", ""), value.get("axis")
         dtype = value.get("dtype")
-        if dtype not in _DTYPES:
+        if not isinstance(dtype, str) or dtype not in _DTYPES:
             if dtype is not None:
                 self.report(where, f"source dtype is {shown(dtype)}", "ignored")
             dtype = None

@@ -24,6 +24,7 @@ _ANNOTATION_KEYS = frozenset(
         *("score", "track_id", "reviewed", "label_id"),
     )
 )
+_LARGEST_SCORE = 1e30  # of 32-bit numbers
 _BOX_TOLERANCE = 2  # pixels: other people's boxes are those of float outlines
 
 
@@ -184,7 +185,7 @@ def _optional(row: Row, name: str, report: Report) -> tuple[float, int, bool, bo
         report(name, f"iscrowd is {shown(given)}", "taken as 0")
         crowd = 0
     score = number(row["score"]) if "score" in row else np.nan
-    if score is None:
+    if score is None or abs(score) > _LARGEST_SCORE:
         report(name, f"score is {shown(row['score'])}", "read without a score")
         score = np.nan
     attributes = row.get("attributes")

@@ -34,6 +34,7 @@ def small_fpn(
     box_features: int = 512,
     anchor_sizes: Sequence[int] = (24, 48, 96, 192),
     aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
+    mask_layers: int = 3,
     rois_per_image: int = 128,
 ) -> MaskRCNN:
     """Build the starter: a Mask R-CNN that a laptop's processor runs.
@@ -60,6 +61,8 @@ def small_fpn(
         since a last level comes from max-pooling.
     aspect_ratios : sequence of float
         Height over width of the anchors, on every level.
+    mask_layers : int
+        3 x 3 convolutions of the mask head; the paper has four.
     rois_per_image : int
         Proposals an image that the heads learn from; a quarter of them are objects.
         torchvision's 512 would spend most of the time on these small heads.
@@ -85,12 +88,15 @@ def small_fpn(
         box_head=TwoMLPHead(channels * 7 * 7, box_features),
         box_predictor=FastRCNNPredictor(box_features, num_classes),
         mask_roi_pool=MultiScaleRoIAlign(levels, output_size=14, sampling_ratio=1),
-        mask_head=MaskRCNNHeads(channels, (channels,) * 4, 1),
+        mask_head=MaskRCNNHeads(channels, (channels,) * mask_layers, 1),
         mask_predictor=MaskRCNNPredictor(channels, channels, num_classes),
         box_batch_size_per_image=rois_per_image,
+        # A crowded window holds a thousand objects, each with a few proposals.
+        rpn_pre_nms_top_n_test=4000,
+        rpn_post_nms_top_n_test=4000,
         image_mean=[0.5] * 3,
         image_std=[0.25] * 3,
-        # The caller rescales; torchvision only normalises and pads to full strides.
+        # In training the caller has rescaled already.
         _skip_resize=True,
     )
 

@@ -86,7 +86,8 @@ def write_checkpoint(
         Store floating-point weights so, ``torch.float16`` to halve the file; by default
         as they are. Running statistics of normalisation layers stay float32.
     """
-    from safetensors.torch import save_file
+    from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+    from safetensors.torch import save
 
     path = Path(path)
     if path.suffix != SUFFIX:
@@ -97,7 +98,8 @@ def write_checkpoint(
     config = {"format": FORMAT, **checkpoint.config}
     temporary = path.with_name(f".{path.name}.part")
     try:
-        save_file(state, temporary, metadata={"config": json.dumps(config)})
+        # As bytes: safetensors' own file writer makes files that only their owner reads.
+        temporary.write_bytes(save(state, metadata={"config": json.dumps(config)}))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -150,6 +152,7 @@ def _complete(config: dict[str, Any], name: str) -> dict[str, Any]:
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint to the CPU; errors as of `read_config`."""
+    from napari_maskrcnn.core import preload  # noqa: F401  isort: split
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -170,6 +173,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """
     import pickle
 
+    from napari_maskrcnn.core import preload  # noqa: F401  isort: split
     import torch
 
     name = Path(path).name

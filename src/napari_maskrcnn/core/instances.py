@@ -313,7 +313,7 @@ def _suppress(instances: Instances, threshold: float) -> NDArray[np.int64]:
     """Positions of the objects that class-wise non-maximum suppression keeps, in order."""
     if len(instances) < 2 or threshold >= 1:
         return np.arange(len(instances))
-    import napari_maskrcnn.core.preload  # noqa: F401  isort: skip
+    from napari_maskrcnn.core import preload  # noqa: F401  isort: split
     import torch
     from torchvision.ops import batched_nms
 

@@ -13,6 +13,12 @@ from .instances import check_fraction
 if TYPE_CHECKING:
     from .instances import Instances
 
+# Detections are kept down to this score, and up to this overlap of their boxes, so that
+# sliders can move without the network. Thresholds beyond them change nothing.
+SCORE_FLOOR = 0.05
+NMS_CEILING = 0.6
+MAX_DETECTIONS = 2000
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -52,7 +58,7 @@ class Recipe:
     nms_threshold: float = 0.3
     min_area: int = 0
     classes: tuple[str, ...] = ()
-    max_detections: int = 2000
+    max_detections: int = MAX_DETECTIONS
     device: str = "auto"
 
     def __post_init__(self) -> None:

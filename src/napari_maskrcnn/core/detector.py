@@ -1,0 +1,322 @@
+"""The detector: a network with its checkpoint's configuration, on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+import torch
+
+from .checkpoints import Checkpoint, find_model, read_checkpoint
+from .devices import choose_device, inference_precision, memory_format
+from .encoding import Encoding, EncodeSettings, encode_plane, rescale
+from .heads import detect_in_encoding
+from .images import image_plane
+from .memory import MemoryLadder
+from .progress import Progress
+from .recipe import MAX_DETECTIONS, NMS_CEILING, SCORE_FLOOR, Recipe
+from .sizing import estimate_object_size, network_shape
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from .instances import Instances
+
+Result = TypeVar("Result")
+DEFAULT_BUDGET = 1024 * 2**20
+# Candidates less likely than this are not worth the box head's time.
+PROPOSAL_FLOOR = 0.02
+# Network pixels; GPUs like large windows, a processor's caches do not.
+WINDOWS = {"cuda": 2048, "mps": 1536, "cpu": 1024}
+HALO = 128
+# An image is not enlarged beyond this many network pixels a side for each of its own:
+# "1 pixel" as the object size of a large image would ask for terabytes.
+MAX_SCALE = 16.0
+MAX_NETWORK_PIXELS = 1 << 31
+
+
+class Detector:
+    """A Mask R-CNN that segments images.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Configuration and weights.
+    device : str
+        See `core.devices.choose_device`.
+    name : str
+        For recipes and messages.
+    budget : int
+        Bytes of encoding kept for an image.
+    precision : torch.dtype, optional
+        Of the trunk and the mask head; by default what suits the device.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "auto",
+        *,
+        name: str = "",
+        budget: int = DEFAULT_BUDGET,
+        precision: torch.dtype | None = None,
+    ) -> None:
+        self.config: dict[str, Any] = checkpoint.config
+        self.class_names: tuple[str, ...] = tuple(checkpoint.config["class_names"])
+        self.native_size = float(checkpoint.config["object_size"])
+        self.name = name
+        self.device = choose_device(device)
+        self.network = checkpoint.build()
+        self.network.requires_grad_(False)
+        self.network.rpn.score_thresh = PROPOSAL_FLOOR
+        self.network.roi_heads.score_thresh = SCORE_FLOOR
+        self.network.roi_heads.nms_thresh = NMS_CEILING
+        self.budget = budget
+        self._ladder = MemoryLadder(
+            WINDOWS[self.device.type],
+            precision or inference_precision(self.device),
+            self.device,
+        )
+        self._place()
+
+    @property
+    def precision(self) -> torch.dtype:
+        """The precision of trunk and mask head, after any memory trouble."""
+        return self._ladder.precision
+
+    def _place(self) -> None:
+        self.device = self._ladder.device
+        self.network.to(self.device, memory_format=memory_format(self.device))
+
+    def encode(
+        self,
+        image: ArrayLike,
+        *,
+        object_size: float | None = None,
+        channel: int | None = None,
+    ) -> Encoding:
+        """Encode an image: the expensive part, needed once.
+
+        Parameters
+        ----------
+        image : array-like
+            Shape (H, W), (H, W, 3|4) or (H, W, C); any real dtype.
+        object_size : float, optional
+            Typical object size in pixels; by default it is found.
+        channel : int, optional
+            The channel of a multichannel image.
+
+        Raises
+        ------
+        ValueError
+            When the array is no image; see `core.images.image_plane`.
+        """
+        recipe = Recipe(object_size=object_size, channel=channel)
+        return exhaust(self.encode_steps(image, recipe))
+
+    def detect(
+        self,
+        image: ArrayLike | Encoding,
+        *,
+        max_detections: int = MAX_DETECTIONS,
+        **encode_arguments: Any,
+    ) -> Instances:
+        """Find the objects of an image or of its encoding.
+
+        Parameters
+        ----------
+        image : array-like or Encoding
+            As of `encode`.
+        max_detections : int
+            The most objects a window may give; reaching it adds a warning.
+        **encode_arguments
+            ``object_size`` and ``channel``, as of `encode`, when an image is given.
+
+        Returns
+        -------
+        Instances
+            Down to a low score and up to a high overlap: ``filter`` them.
+        """
+        if not isinstance(image, Encoding):
+            image = self.encode(image, **encode_arguments)
+        elif encode_arguments:
+            raise ValueError("object_size and channel belong to the encoding")
+        return exhaust(self.detect_steps(image, max_detections=max_detections))
+
+    def segment(
+        self, image: ArrayLike, recipe: Recipe | None = None
+    ) -> Generator[Progress, None, tuple[Encoding, Instances]]:
+        """Encode and detect, as a generator that can be stopped anywhere.
+
+        Parameters
+        ----------
+        image : array-like
+            As of `encode`.
+        recipe : Recipe, optional
+            Object size, channel and caps are used; its thresholds are for
+            ``recipe.apply`` on the returned instances.
+
+        Yields
+        ------
+        Progress
+            Several times a second on a usual machine.
+        """
+        recipe = recipe or Recipe()
+        encoding = yield from self.encode_steps(image, recipe)
+        instances = yield from self.detect_steps(
+            encoding, max_detections=recipe.max_detections
+        )
+        return encoding, instances
+
+    def encode_steps(
+        self, image: ArrayLike, recipe: Recipe
+    ) -> Generator[Progress, None, Encoding]:
+        """Encode as a generator; see `encode`."""
+        plane = image_plane(image, channel=recipe.channel)
+        yield Progress(0, 0, "Preparing the image")
+        warnings: list[str] = []
+
+        def attempt() -> Generator[Progress, None, Encoding]:
+            size = yield from self._object_size(plane, recipe)
+            shape = self._network_shape(plane, size)
+            return (
+                yield from encode_plane(
+                    self.network,
+                    rescale(plane, shape),
+                    (plane.shape[0], plane.shape[1]),
+                    size,
+                    EncodeSettings(
+                        self._ladder.window, HALO, self._ladder.precision, self.budget
+                    ),
+                )
+            )
+
+        encoding = yield from self._with_ladder(attempt, warnings)
+        return replace(encoding, warnings=tuple(warnings))
+
+    def detect_steps(
+        self, encoding: Encoding, *, max_detections: int = MAX_DETECTIONS
+    ) -> Generator[Progress, None, Instances]:
+        """Run the heads as a generator; see `detect`."""
+        self.network.roi_heads.detections_per_img = max_detections
+        warnings: list[str] = []
+
+        def attempt() -> Generator[Progress, None, Instances]:
+            return (
+                yield from detect_in_encoding(
+                    self.network, self._on_device(encoding), self.class_names
+                )
+            )
+
+        instances = yield from self._with_ladder(attempt, warnings)
+        return replace(
+            instances, warnings=(*encoding.warnings, *warnings, *instances.warnings)
+        )
+
+    def _with_ladder(
+        self,
+        attempt: Callable[[], Generator[Progress, None, Result]],
+        warnings: list[str],
+    ) -> Generator[Progress, None, Result]:
+        """Run a piece of work, again and more frugally while memory runs out."""
+        while True:
+            try:
+                return (yield from attempt())
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not self._ladder.is_out_of_memory(error):
+                    raise
+                # Raises the error again once the last rung is reached.
+                message = self._ladder.step_down(error)
+            # Outside of the handler: its traceback holds the tensors that were too much.
+            self._place()
+            warnings.append(message)
+
+    def _on_device(self, encoding: Encoding) -> Encoding:
+        """Move an encoding to where the network went when memory ran out."""
+        kept = [w for w in encoding.windows if w is not None]
+        if not kept or kept[0].proposals.device == self.device:
+            return encoding
+        return replace(
+            encoding,
+            windows=tuple(
+                window
+                and replace(
+                    window,
+                    features={
+                        key: value.to(self.device, torch.float32)
+                        for key, value in window.features.items()
+                    },
+                    proposals=window.proposals.to(self.device),
+                )
+                for window in encoding.windows
+            ),
+            precision=self._ladder.precision,
+        )
+
+    def _object_size(
+        self, plane: NDArray[np.float32], recipe: Recipe
+    ) -> Generator[Progress, None, float]:
+        if recipe.object_size is not None:
+            return recipe.object_size
+        work = estimate_object_size(
+            self.network, plane, self.native_size, self._ladder.precision
+        )
+        while True:
+            try:
+                next(work)
+            except StopIteration as stop:
+                size: float = stop.value
+                return size
+            yield Progress(0, 0, "Measuring the objects")
+
+    def _network_shape(
+        self, plane: NDArray[np.float32], size: float
+    ) -> tuple[int, int]:
+        shape = network_shape(
+            plane.shape[:2], min(MAX_SCALE, self.native_size / size)
+        )
+        if shape[0] * shape[1] > MAX_NETWORK_PIXELS:
+            raise ValueError(
+                f"with an object size of {size:g} pixels this image of "
+                f"{plane.shape[1]} x {plane.shape[0]} would have to be enlarged to "
+                f"{shape[1]} x {shape[0]}; set a larger object size or crop the image"
+            )
+        return shape
+
+
+def exhaust(work: Generator[Any, None, Result]) -> Result:
+    """Run a generator to its end and return its result."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+
+def load_model(
+    name_or_path: str | Path = "nuclei", device: str = "auto", **arguments: Any
+) -> Detector:
+    """Load a model by name, or a checkpoint file.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A name of ``napari-maskrcnn models list``, or a ``.safetensors`` file.
+    device : str
+        "auto", "cpu", "cuda", "cuda:1", "mps".
+    **arguments
+        Further ones of `Detector`.
+
+    Raises
+    ------
+    ValueError
+        When there is no such model or device, or the file is damaged.
+    """
+    path = find_model(name_or_path)
+    return Detector(read_checkpoint(path), device, name=path.stem, **arguments)

@@ -1,0 +1,236 @@
+"""Encode once: the expensive part of a network, run window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+import torch
+from torch.nn import functional
+from torchvision.models.detection.image_list import ImageList
+
+from .progress import Progress
+from .tiling import Window, plan_windows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+    from torchvision.models.detection import MaskRCNN
+
+# Trunk, pyramid and proposals of one window.
+PARTS_PER_WINDOW = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedWindow:
+    """What the network knows of one window, before the heads.
+
+    Parameters
+    ----------
+    window : Window
+        Where, in network pixels.
+    features : dict of str to Tensor
+        The pyramid's levels, each (1, C, h, w).
+    proposals : Tensor
+        Shape (P, 4), xyxy in network pixels of the window.
+    proposals_full : bool
+        Whether the cap of proposals was reached.
+    """
+
+    window: Window
+    features: dict[str, Tensor]
+    proposals: Tensor
+    proposals_full: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the feature maps and proposals."""
+        tensors = [*self.features.values(), self.proposals]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoding:
+    """An encoded image: every later act of the person works on this.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        (H, W) of the image.
+    network_shape : tuple of int
+        (H, W) after rescaling.
+    object_size : float
+        Object size in pixels of the image that was assumed or found.
+    windows : tuple of EncodedWindow or None
+        None where the memory budget was used up: such a window is encoded again, from
+        ``pixels``, when it is needed.
+    plan : tuple of Window
+        All windows, in network pixels.
+    pixels : Tensor or None
+        Shape (3, H, W) of the rescaled image, uint8; kept only if a window was not.
+    precision : torch.dtype
+        In which the trunk ran.
+    warnings : tuple of str
+        Sentences for the person.
+    """
+
+    image_shape: tuple[int, int]
+    network_shape: tuple[int, int]
+    object_size: float
+    windows: tuple[EncodedWindow | None, ...]
+    plan: tuple[Window, ...]
+    pixels: Tensor | None
+    precision: torch.dtype
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept."""
+        kept = sum(window.nbytes for window in self.windows if window)
+        return kept + (self.pixels.numel() if self.pixels is not None else 0)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Network pixels an image pixel, (y, x)."""
+        return (
+            self.network_shape[0] / self.image_shape[0],
+            self.network_shape[1] / self.image_shape[1],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeSettings:
+    """How an image is cut and how much is kept.
+
+    Parameters
+    ----------
+    window, halo : int
+        In network pixels; see `core.tiling.plan_windows`.
+    precision : torch.dtype
+        Of the trunk: float32, bfloat16 or float16.
+    budget : int
+        Bytes of encoding that may be kept.
+    """
+
+    window: int
+    halo: int
+    precision: torch.dtype
+    budget: int
+
+
+def rescale(plane: NDArray[np.float32], network_shape: tuple[int, int]) -> Tensor:
+    """Resample a plane (H, W, 3) to (3, h, w), smoothing where it shrinks."""
+    pixels = torch.from_numpy(np.ascontiguousarray(plane)).permute(2, 0, 1)
+    if tuple(pixels.shape[1:]) == network_shape:
+        return pixels.contiguous()
+    return functional.interpolate(
+        pixels[None], network_shape, mode="bilinear", align_corners=False, antialias=True
+    )[0].clamp_(0, 1)
+
+
+def encode_plane(
+    network: MaskRCNN,
+    pixels: Tensor,
+    image_shape: tuple[int, int],
+    object_size: float,
+    settings: EncodeSettings,
+) -> Generator[Progress, None, Encoding]:
+    """Encode a rescaled image, window by window.
+
+    Parameters
+    ----------
+    network : MaskRCNN
+        In evaluation mode, on its device.
+    pixels : Tensor
+        Shape (3, h, w), float32 in [0, 1], on the CPU.
+    image_shape, object_size
+        As `Encoding` keeps them.
+    settings : EncodeSettings
+        See there.
+
+    Yields
+    ------
+    Progress
+        After the trunk, the pyramid and the proposals of each window.
+    """
+    network_shape = (int(pixels.shape[1]), int(pixels.shape[2]))
+    plan = plan_windows(network_shape, settings.window, settings.halo)
+    windows: list[EncodedWindow | None] = []
+    kept = 0
+    total = PARTS_PER_WINDOW * len(plan)
+    for index, window in enumerate(plan):
+        work = encode_window(network, pixels, window, settings.precision)
+        for part in range(PARTS_PER_WINDOW):
+            encoded = next(work)
+            yield Progress(PARTS_PER_WINDOW * index + part + 1, total, "Encoding")
+        if encoded is None:
+            raise RuntimeError("a window ended without an encoding")
+        kept += encoded.nbytes
+        windows.append(encoded if kept <= settings.budget else None)
+    lost = any(window is None for window in windows)
+    return Encoding(
+        image_shape=image_shape,
+        network_shape=network_shape,
+        object_size=object_size,
+        windows=tuple(windows),
+        plan=tuple(plan),
+        pixels=pixels.mul(255).round_().to(torch.uint8) if lost else None,
+        precision=settings.precision,
+    )
+
+
+def encode_window(
+    network: MaskRCNN, pixels: Tensor, window: Window, precision: torch.dtype
+) -> Generator[EncodedWindow | None, None, None]:
+    """Encode one window in ``PARTS_PER_WINDOW`` parts; the last yields the result.
+
+    In parts, so that a cancel need not wait for the whole; and never paused inside
+    ``computing``, whose state belongs to the thread and would leak out of the generator.
+    """
+    y0, x0, y1, x1 = window.outer
+    device = next(network.parameters()).device
+    with computing(device, precision):
+        crop = pixels[:, y0:y1, x0:x1].to(device)
+        if crop.dtype == torch.uint8:
+            crop = crop.float() / 255
+        # The transform's parts but for its resizing: the image has the right scale.
+        transform = network.transform
+        tensors = transform.batch_images(
+            [transform.normalize(crop)], transform.size_divisible
+        )
+        images = ImageList(tensors, [(y1 - y0, x1 - x0)])
+        levels = network.backbone.body(images.tensors)
+    yield None
+    with computing(device, precision):
+        features = network.backbone.fpn(levels)
+    del levels
+    yield None
+    with computing(device, precision):
+        proposals = propose(network, images, features)
+    cap = network.rpn.post_nms_top_n()
+    yield EncodedWindow(window, dict(features), proposals, len(proposals) >= cap)
+
+
+def propose(
+    network: MaskRCNN, images: ImageList, features: dict[str, Tensor]
+) -> Tensor:
+    """Return one image's proposals, (P, 4) xyxy in network pixels, best first."""
+    (proposals,), _ = network.rpn(images, features)
+    return proposals.float()
+
+
+@contextmanager
+def computing(device: torch.device, precision: torch.dtype) -> Iterator[None]:
+    """No gradients and, below float32, autocast; for one stretch without a pause.
+
+    ``no_grad`` rather than ``inference_mode``: fine-tuning runs the heads, with
+    gradients, over the same encodings.
+    """
+    enabled = precision != torch.float32
+    with torch.no_grad(), torch.autocast(device.type, precision, enabled=enabled):
+        yield

@@ -1,0 +1,72 @@
+"""What to do when a device's memory runs out: a ladder, one rung at a time."""
+
+from __future__ import annotations
+
+from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+import torch
+
+from .devices import inference_precision
+from .tiling import STRIDE
+
+SMALLEST_WINDOW = 512
+
+
+class MemoryLadder:
+    """Smaller windows, then half precision, then the CPU.
+
+    Parameters
+    ----------
+    window : int
+        Side of the windows to begin with, in network pixels.
+    precision : torch.dtype
+        To begin with.
+    device : torch.device
+        Likewise.
+    """
+
+    def __init__(
+        self, window: int, precision: torch.dtype, device: torch.device
+    ) -> None:
+        self.window = window
+        self.precision = precision
+        self.device = device
+
+    @staticmethod
+    def is_out_of_memory(error: RuntimeError) -> bool:
+        """Whether an error of torch says that memory ran out, on any device."""
+        if isinstance(error, torch.OutOfMemoryError):
+            return True
+        text = str(error).lower()
+        # MPS and the CPU's allocator raise plain RuntimeErrors.
+        return "out of memory" in text or "not enough memory" in text
+
+    def step_down(self, error: RuntimeError) -> str:
+        """Take the next rung and return the sentence that tells the person.
+
+        Raises
+        ------
+        RuntimeError
+            The error itself, when there is no rung left.
+        """
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self.window > SMALLEST_WINDOW:
+            self.window = max(SMALLEST_WINDOW, self.window // 2 // STRIDE * STRIDE)
+            return (
+                f"Memory ran out on {self._name}: went on with windows of "
+                f"{self.window} pixels"
+            )
+        if self.precision == torch.float32 and self.device.type != "cpu":
+            self.precision = torch.float16
+            return f"Memory ran out on {self._name}: went on in half precision"
+        if self.device.type != "cpu":
+            name, self.device = self._name, torch.device("cpu")
+            self.precision = inference_precision(self.device)
+            return f"Memory ran out on {name}: went on, more slowly, on the CPU"
+        raise error
+
+    @property
+    def _name(self) -> str:
+        return {"cuda": "the GPU", "mps": "the Apple GPU"}.get(
+            self.device.type, "the CPU"
+        )

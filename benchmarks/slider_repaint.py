@@ -88,7 +88,7 @@ def measure(edited: bool) -> dict[str, Any]:
     widget.score_slider.slider.setSliderDown(True)
     for step, value in enumerate(path):
         start = time.perf_counter()
-        widget.score_slider.slider.setValue(float(value))
+        widget.score_slider.move_to(float(value))
         middle = time.perf_counter()
         get_qapp().processEvents()
         if step == 0:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from widget_helpers import open_widget
 
 from napari_maskrcnn.core.architectures import build
 from napari_maskrcnn.core.checkpoints import Checkpoint, write_checkpoint
@@ -32,8 +33,15 @@ ARCHITECTURE = {
 @pytest.fixture(scope="session")
 def junk_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real checkpoint whose network has learnt nothing: it finds junk, quickly."""
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     network = build(ARCHITECTURE["name"], 2, ARCHITECTURE["arguments"])
+    # Spread the outputs out, so that some candidates pass and scores differ.
+    with torch.no_grad():
+        network.rpn.head.cls_logits.weight *= 1000
+        network.rpn.head.cls_logits.bias -= 4
+        network.roi_heads.box_predictor.cls_score.weight *= 100
+        network.roi_heads.box_predictor.cls_score.bias[1] += 2.5
+        network.roi_heads.mask_predictor.mask_fcn_logits.bias += 2
     config: dict[str, Any] = {
         "architecture": ARCHITECTURE,
         "class_names": ["thing"],
@@ -65,8 +73,7 @@ def viewer(make_napari_viewer_proxy: Any, npe2pm: Any) -> Any:
 
 @pytest.fixture
 def widget(viewer: Any, qtbot: QtBot) -> Iterator[SegmentWidget]:
-    _, widget = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Segment")
-    widget.model_box.setCurrentIndex(widget.model_box.findData("junk"))
+    _, widget = open_widget(viewer)
     session = widget.session
     yield widget
     session.cancel()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QDockWidget
+from qtpy.QtWidgets import QApplication
+from widget_helpers import open_widget
 
 from napari_maskrcnn.core.checkpoints import find_model
 from napari_maskrcnn.core.detector import load_model
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from napari_maskrcnn.widgets.segment import SegmentWidget
 
 TIMEOUT = 60_000
-Pixels = "NDArray[np.uint16]"
 
 
 def click(qtbot: QtBot, button: Any) -> None:
@@ -44,8 +46,8 @@ def start(qtbot: QtBot, widget: SegmentWidget) -> None:
 
 @pytest.fixture
 def large() -> NDArray[np.uint8]:
-    """An image that takes the network some seconds."""
-    return np.random.default_rng(0).integers(0, 255, (1600, 1600), np.uint8)
+    """Return an image that takes the network some seconds."""
+    return np.random.default_rng(0).integers(0, 255, (3000, 3000), np.uint8)
 
 
 def test_without_an_image_there_is_nothing_to_click(widget: SegmentWidget) -> None:
@@ -87,9 +89,9 @@ def test_a_click_makes_labels_and_a_second_one_reuses_them(
     assert len(labels.features) == count
     assert widget.score_slider.isEnabled()
     assert "CPU" in widget.device_label.text() or widget.device_label.text()
-    assert widget.size_box.value() > 1
     before = labels.data.copy()
     run(qtbot, widget)
+    assert widget.status.text().startswith("Done in")
     assert len(viewer.layers) == 2
     np.testing.assert_array_equal(labels.data, before)
 
@@ -99,9 +101,9 @@ def test_the_button_and_the_python_call_give_the_same(
 ) -> None:
     image = viewer.add_image(field)
     run(qtbot, widget)
-    detector = load_model("junk", "auto")
-    instances = detector.detect(field)
     recipe = widget.recipe()
+    detector = load_model("junk", "auto")
+    instances = detector.detect(field, object_size=recipe.object_size)
     expected = recipe.apply(instances).to_label_image()
     np.testing.assert_array_equal(widget.session.labels_of(image).data, expected)
 
@@ -121,7 +123,7 @@ def test_sliders_repaint_without_the_network(
     slider = widget.score_slider.slider
     slider.setSliderDown(True)
     for value in (0.6, 0.7, 1.0):
-        slider.setValue(value)
+        widget.score_slider.move_to(value)
     assert not labels.data.any()
     assert widget.count_label.text() == "0 objects"
     slider.setSliderDown(False)  # as when the mouse lets it go
@@ -143,7 +145,7 @@ def test_every_slider_answers_to_the_keyboard(
     part = getattr(widget, f"{name}_slider")
     before = part.value()
     with qtbot.waitSignal(part.rested, timeout=3000):
-        qtbot.keyClick(part.slider._slider, Qt.Key.Key_Right)
+        qtbot.keyClick(part.slider, Qt.Key.Key_Right)
     assert part.value() > before
     assert widget.session._live is None
 
@@ -165,18 +167,19 @@ def test_cancel_answers_within_a_second(
 
 
 def test_a_run_outlives_its_dock_and_a_new_one_finds_it(
-    viewer: Any, widget: SegmentWidget, large: NDArray[np.uint8], qtbot: QtBot
+    viewer: Any, large: NDArray[np.uint8], qtbot: QtBot
 ) -> None:
-    viewer.add_image(large[:600, :600], name="cells")
-    start(qtbot, widget)
-    session = widget.session
-    dock = widget.parent()
-    while not isinstance(dock, QDockWidget):
-        dock = dock.parent()
+    viewer.add_image(large[:1500, :1500], name="cells")
+    dock, first = open_widget(viewer)
+    start(qtbot, first)
+    session = first.session
+    closed = weakref.ref(first)
     dock.destroyOnClose()  # what its X does
+    del dock, first
+    gc.collect()
+    assert closed() is None
     assert session.jobs.running
-    _, again = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Segment")
-    assert again is not widget
+    _, again = open_widget(viewer)
     assert again.session is session
     assert again.cancel_button.isEnabled()
     assert not again.run_button.isEnabled()
@@ -184,6 +187,7 @@ def test_a_run_outlives_its_dock_and_a_new_one_finds_it(
     assert "cells instances" in viewer.layers
     assert again.count_label.text().endswith(("objects", "object"))
     assert again.score_slider.isEnabled()
+    qtbot.waitUntil(lambda: session.jobs._leaving is None, timeout=TIMEOUT)
 
 
 def test_closing_the_image_stops_its_run(
@@ -227,50 +231,40 @@ def read_only() -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize(
-    ("image", "refused"),
+    "image",
     [
-        (np.zeros((1, 1)), None),
-        (np.full((50, 60), np.nan), None),
-        (np.full((50, 60), 7, np.uint16), None),
-        (np.zeros((40, 50, 4), np.uint8), None),
-        (np.arange(64 * 64, dtype=np.int32).reshape(64, 64), None),
-        (np.eye(64, dtype=bool), None),
-        (np.ones((40, 40), np.complex64), "real numbers"),
-        (np.random.default_rng(0).random((2, 2, 2, 40, 50)), None),
-        (read_only(), None),
+        np.zeros((1, 1)),
+        np.full((50, 60), np.nan),
+        np.full((50, 60), 7, np.uint16),
+        np.zeros((40, 50, 4), np.uint8),
+        np.arange(64 * 64, dtype=np.int32).reshape(64, 64),
+        np.eye(64, dtype=bool),
+        np.random.default_rng(0).random((2, 2, 2, 40, 50)),
+        read_only(),
     ],
-    ids=["1x1", "nan", "constant", "rgba", "int32", "bool", "complex", "5d", "ro"],
+    ids=["1x1", "nan", "constant", "rgba", "int32", "bool", "5d", "ro"],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_hostile_images_give_a_result_or_one_line(
-    viewer: Any,
-    widget: SegmentWidget,
-    qtbot: QtBot,
-    image: NDArray[Any],
-    refused: str | None,
+def test_hostile_images_give_a_result(
+    viewer: Any, widget: SegmentWidget, qtbot: QtBot, image: NDArray[Any]
 ) -> None:
     viewer.add_image(image)
     run(qtbot, widget)
-    text = widget.status.text()
-    assert "Unexpected" not in text
-    if refused:
-        assert widget.status.level == "error"
-        assert refused in text
-        assert "\n" not in text
-        assert len(viewer.layers) == 1
-    else:
-        assert widget.status.level != "error", text
-        assert len(viewer.layers) == 2
+    assert widget.status.level != "error", widget.status.text()
+    assert len(viewer.layers) == 2
 
 
-def test_an_empty_image_gives_one_line(
+def test_a_refused_image_gives_one_line_and_changes_nothing(
     viewer: Any, widget: SegmentWidget, qtbot: QtBot
 ) -> None:
-    image = viewer.add_image(np.zeros((30, 30)))
-    image.data = np.zeros((0, 30))
+    viewer.add_image(np.zeros((4100, 4100), np.uint8))
+    widget.size_box.setValue(2)
     run(qtbot, widget)
     assert widget.status.level == "error"
-    assert "empty" in widget.status.text()
+    assert "set a larger object size" in widget.status.text()
+    assert "\n" not in widget.status.text()
+    assert len(viewer.layers) == 1
+    assert widget.run_button.isEnabled()
 
 
 def test_colour_offers_its_channels(
@@ -295,21 +289,30 @@ def test_the_object_size_is_automatic_or_given(
     viewer: Any, widget: SegmentWidget, field: NDArray[np.uint16], qtbot: QtBot
 ) -> None:
     image = viewer.add_image(field)
-    assert widget.recipe().object_size is None
-    assert not widget.size_box.isEnabled()
-    assert widget.size_box.text() == "not known yet"
-    click(qtbot, widget.size_auto)
     widget.size_box.setValue(33)
     assert widget.recipe().object_size == 33
     run(qtbot, widget)
     assert widget.session.record_of(image).encoding.object_size == 33
+    click(qtbot, widget.size_auto)
+    assert widget.recipe().object_size is None
+    assert not widget.size_box.isEnabled()
+    run(qtbot, widget)
+    found = widget.session.record_of(image).encoding.object_size
+    assert widget.size_box.value() == pytest.approx(found, abs=0.5)
+
+
+def test_the_size_is_not_known_before_a_run(viewer: Any) -> None:
+    _, widget = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Segment")
+    assert widget.recipe().object_size is None
+    assert not widget.size_box.isEnabled()
+    assert widget.size_box.text() == "not known yet"
 
 
 def test_the_command_is_copied(
     viewer: Any, widget: SegmentWidget, field: NDArray[np.uint16], qtbot: QtBot
 ) -> None:
     viewer.add_image(field)
-    widget.score_slider.slider.setValue(0.75)
+    widget.score_slider.move_to(0.75)
     click(qtbot, widget.copy_button)
     words = shlex.split(QApplication.clipboard().text())
     assert words[:3] == ["napari-maskrcnn", "segment", "IMAGE"]

@@ -110,7 +110,9 @@ def segment_plane(
     detector = yield from load_detector(loaded, recipe)
     encoded_as = (loaded.key, recipe.object_size, recipe.channel, _digest(image))
     if kept is not None and kept.encoded_as == encoded_as:
-        instances = yield from detector.heads(kept.encoding)
+        instances = yield from detector.detect_steps(
+            kept.encoding, max_detections=recipe.max_detections
+        )
         return Outcome(kept.encoding, encoded_as, instances)
     encoding, instances = yield from detector.segment(image, recipe)
     return Outcome(encoding, encoded_as, instances)

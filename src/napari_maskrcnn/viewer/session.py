@@ -394,12 +394,13 @@ class Session(QObject):
                 self._records.pop(image)
         if self._live is not None and self._live.record.target.layer is layer:
             self._live = None
-        if self._request is not None and self._request[0]() is layer:
-            self.cancel()
-            self._request = None
-            self.failed.emit("The image was closed, so the run was stopped")
         self.layers_changed.emit()
         self.shown_changed.emit()
+        if self._request is not None and self._request[0]() is layer:
+            self._request = None
+            if self.jobs.running:
+                self.cancel()
+                self.failed.emit("The image was closed, so the run was stopped")
 
     def _on_dims(self) -> None:
         self.commit()

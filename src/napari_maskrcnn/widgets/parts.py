@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
+    QDoubleSpinBox,
     QFrame,
+    QHBoxLayout,
     QLabel,
     QPushButton,
     QScrollArea,
     QSizePolicy,
-    QVBoxLayout,
+    QSlider,
     QWidget,
 )
-from superqt import QLabeledDoubleSlider, QLabeledSlider
 
 if TYPE_CHECKING:
     from napari.utils.theme import Theme
@@ -96,6 +97,14 @@ class StatusLine(QLabel):
 class Slider(QWidget):
     """A slider with its value beside it that tells moving from having moved.
 
+    A plain slider over whole steps: it follows the arrow keys, which the sliders for
+    fractions that are around do not.
+
+    Parameters
+    ----------
+    low, high, step : float
+        The range, and the distance from one value to the next.
+
     Signals
     -------
     moved ()
@@ -111,50 +120,62 @@ class Slider(QWidget):
         self, low: float, high: float, step: float, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        self._whole = float(step).is_integer()
-        # superqt annotates the methods of both kinds for whole numbers only
-        self.slider: Any
-        horizontal = Qt.Orientation.Horizontal
-        if self._whole:
-            self.slider = QLabeledSlider(horizontal)
-        else:
-            self.slider = QLabeledDoubleSlider(horizontal)
-            self.slider.setDecimals(2)
-        self.slider.setRange(low, high)
-        self.slider.setSingleStep(step)
-        self.slider.setPageStep(10 * step)
+        self._step = step
+        self._decimals = 0 if float(step).is_integer() else 2
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(round(low / step), round(high / step))
+        self.slider.setPageStep(10)
+        self.number = QDoubleSpinBox()
+        self.number.setDecimals(self._decimals)
+        self.number.setRange(low, high)
+        self.number.setSingleStep(step)
+        self.number.setKeyboardTracking(False)
+        self.number.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        self.number.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.number.setFixedWidth(52)
         self.setFocusProxy(self.slider)
-        layout = QVBoxLayout(self)
+        layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.slider)
+        layout.addWidget(self.slider, 1)
+        layout.addWidget(self.number)
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
         self._rest.timeout.connect(self.rested)
         self.slider.valueChanged.connect(self._on_value)
         self.slider.sliderReleased.connect(self._on_released)
+        self.number.valueChanged.connect(self.move_to)
 
     def value(self) -> float:
-        """Return the value, rounded to what is shown."""
-        return (
-            int(self.slider.value())
-            if self._whole
-            else round(float(self.slider.value()), 2)
-        )
+        """Return the value, as it is shown."""
+        return round(self.slider.value() * self._step, self._decimals)
+
+    def move_to(self, value: float) -> None:
+        """Move the slider as a person does, with signals."""
+        self.slider.setValue(round(value / self._step))
 
     def set_value(self, value: float) -> None:
         """Move the slider without a signal."""
         blocked = self.slider.blockSignals(True)
-        self.slider.setValue(int(value) if self._whole else value)
+        self.slider.setValue(round(value / self._step))
         self.slider.blockSignals(blocked)
+        self._show()
 
     def set_high(self, high: float) -> None:
         """Change the upper end; the value stays inside without a signal."""
         blocked = self.slider.blockSignals(True)
-        self.slider.setMaximum(int(high) if self._whole else high)
+        self.slider.setMaximum(round(high / self._step))
         self.slider.blockSignals(blocked)
+        self.number.setMaximum(high)
+        self._show()
 
-    def _on_value(self, _value: float) -> None:
+    def _show(self) -> None:
+        blocked = self.number.blockSignals(True)
+        self.number.setValue(self.value())
+        self.number.blockSignals(blocked)
+
+    def _on_value(self, _value: int) -> None:
+        self._show()
         self.moved.emit()
         if not self.slider.isSliderDown():
             self._rest.start()

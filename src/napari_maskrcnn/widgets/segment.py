@@ -66,8 +66,9 @@ class SegmentWidget(QWidget):
         self._lay_out()
         self._connect()
         self._on_theme()
+        self._list_models()
+        self._update_device()
         self._on_layers()
-        self._on_job()
 
     # ---- building
 
@@ -131,6 +132,7 @@ class SegmentWidget(QWidget):
         for slider, name, tip in zip(self._sliders(), names, tips, strict=True):
             slider.setToolTip(tip)
             slider.slider.setAccessibleName(name)
+            slider.number.setAccessibleName(name)
 
     def _lay_out(self) -> None:
         form = QFormLayout()

@@ -30,7 +30,7 @@ from pycocotools import mask as mask_utils
 from scipy import ndimage
 
 from napari_maskrcnn.core.coco import CocoImage, read_coco, rle, write_coco
-from napari_maskrcnn.core.coco.runs import from_label_image
+from napari_maskrcnn.core.coco.extract import from_label_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari_maskrcnn.core.coco import rle, runs
+from napari_maskrcnn.core.coco import extract, rle
 from napari_maskrcnn.core.instances import Instances
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _annotations(
     """Return one annotation an object; new class names join `categories`."""
     for name in instances.class_names:
         categories.setdefault(name, len(categories) + 1)
-    table = runs.from_masks(
+    table = extract.from_masks(
         [instances.mask(i) for i in range(len(instances))],
         instances.offsets,
         instances.image_shape,

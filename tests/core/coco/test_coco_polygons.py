@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_maskrcnn.core.coco import polygons, rle
-from napari_maskrcnn.core.coco.runs import from_label_image
+from napari_maskrcnn.core.coco.extract import from_label_image
 
 mask_utils = pytest.importorskip("pycocotools.mask")
 ANY_NEIGHBOUR = np.ones((3, 3), dtype=bool)

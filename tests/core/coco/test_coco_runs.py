@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from napari_maskrcnn.core.coco import rle
-from napari_maskrcnn.core.coco.runs import Runs, from_label_image, from_masks, gathered
+from napari_maskrcnn.core.coco.extract import from_label_image, from_masks
+from napari_maskrcnn.core.coco.runs import Runs, gathered
 
 mask_utils = pytest.importorskip("pycocotools.mask")
 

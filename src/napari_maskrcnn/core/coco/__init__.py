@@ -7,10 +7,10 @@ from napari_maskrcnn.core.coco.document import (
     Category,
     CocoDataset,
     CocoImage,
-    CocoObjects,
     Source,
 )
 from napari_maskrcnn.core.coco.errors import CocoError, Fault
+from napari_maskrcnn.core.coco.objects import CocoObjects
 from napari_maskrcnn.core.coco.overlaps import corrected
 from napari_maskrcnn.core.coco.planes import plane_images, split, write_planes
 from napari_maskrcnn.core.coco.read import read_coco

@@ -1,21 +1,20 @@
-"""What a COCO data set holds: categories, images, and the objects of each image."""
+"""What a COCO data set holds: categories and images."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_maskrcnn.core.coco import runs as run_tables
+from napari_maskrcnn.core.coco.objects import CocoObjects
 from napari_maskrcnn.core.instances import Instances
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from napari_maskrcnn.core.coco.errors import Fault
-    from napari_maskrcnn.core.coco.runs import Runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,209 +47,6 @@ class Source:
     axis: str | None = None
     index: int | None = None
     dtype: str | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CocoObjects:
-    """The N objects of one image, column by column; they may overlap.
-
-    Parameters
-    ----------
-    runs : Runs
-        The pixels of each object.
-    ids : np.ndarray
-        ``(N,)`` int64, the value of each object in a label image, 1 or more, unique.
-    class_ids : np.ndarray
-        ``(N,)`` int64, ``1..K``.
-    class_names : tuple of str
-        The name of class k is ``class_names[k - 1]``.
-    scores : np.ndarray
-        ``(N,)`` float64, NaN where there is none.
-    track_ids : np.ndarray
-        ``(N,)`` int64, 0 where there is none.
-    reviewed, crowd : np.ndarray
-        ``(N,)`` bool: checked by a person; a region to ignore (``iscrowd``).
-    boxes : np.ndarray
-        ``(N, 4)`` float64 xyxy, pixel edges; an object that has only a box in its file
-        has no pixel.
-    annotation_ids : np.ndarray
-        ``(N,)`` int64, id of each in the file it was read from, 0 where there is none.
-    extras : tuple of dict
-        Keys of each annotation that are not ours.
-    """
-
-    runs: Runs
-    ids: np.ndarray
-    class_ids: np.ndarray
-    class_names: tuple[str, ...]
-    scores: np.ndarray
-    track_ids: np.ndarray
-    reviewed: np.ndarray
-    crowd: np.ndarray
-    boxes: np.ndarray
-    annotation_ids: np.ndarray
-    extras: tuple[Mapping[str, Any], ...]
-
-    def __len__(self) -> int:
-        """Return the number of objects."""
-        return len(self.ids)
-
-    @property
-    def image_shape(self) -> tuple[int, int]:
-        """``(height, width)`` of the image in pixels."""
-        return self.runs.image_shape
-
-    @classmethod
-    def from_instances(cls, instances: Instances, **columns: Any) -> CocoObjects:
-        """Return instances with their whole masks, overlaps included.
-
-        Parameters
-        ----------
-        instances : Instances
-            Pixels are those of ``instances.mask(i)``.
-        **columns
-            ``track_ids``, ``reviewed``, ``crowd``: one value an object.
-        """
-        runs = run_tables.from_masks(
-            [instances.mask(number) for number in range(len(instances))],
-            instances.offsets,
-            instances.image_shape,
-        )
-        objects = _filled(
-            runs,
-            instances.ids,
-            class_ids=instances.class_ids,
-            class_names=tuple(instances.class_names),
-            scores=instances.scores,
-            **columns,
-        )
-        # A network may give boxes only; where there are masks, theirs are tight.
-        without_mask = runs.areas() == 0
-        objects.boxes[without_mask] = instances.boxes[without_mask]
-        return objects
-
-    @classmethod
-    def from_label_image(
-        cls,
-        label_image: np.ndarray,
-        *,
-        class_names: Sequence[str] = ("object",),
-        **columns: Any,
-    ) -> CocoObjects:
-        """Return the objects of a ``(H, W)`` label image.
-
-        Parameters
-        ----------
-        label_image : np.ndarray
-            Integer, 0 = background.
-        class_names : sequence of str
-            The names of classes 1, 2 ...
-        **columns
-            ``class_ids`` (1 if not given), ``scores``, ``track_ids``, ``reviewed``,
-            ``crowd``: one value an object, in ascending order of the labels.
-        """
-        ids, runs = run_tables.from_label_image(label_image)
-        return _filled(runs, ids, class_names=tuple(class_names), **columns)
-
-    def select(self, which: np.ndarray) -> CocoObjects:
-        """Return some of the objects: an index array or a bool mask."""
-        indices = np.arange(len(self))[which]
-        return replace(
-            self,
-            runs=self.runs[indices],
-            ids=self.ids[indices],
-            class_ids=self.class_ids[indices],
-            scores=self.scores[indices],
-            track_ids=self.track_ids[indices],
-            reviewed=self.reviewed[indices],
-            crowd=self.crowd[indices],
-            boxes=self.boxes[indices],
-            annotation_ids=self.annotation_ids[indices],
-            extras=tuple(self.extras[number] for number in indices.tolist()),
-        )
-
-    def to_instances(self, *, crowd: bool = False) -> Instances:
-        """Return the objects that have pixels as Instances; a missing score is 1.
-
-        Crowd regions, which are no objects, come along only on request.  Objects that
-        have only a box are left out, and the warnings of the result say so.
-        """
-        filled = self.runs.areas() > 0
-        objects = self.select(filled & (crowd | ~self.crowd))
-        boxes = objects.runs.boxes()
-        left_out = int((~filled).sum())
-        warning = f"{left_out} objects have a box and no mask; they are left out."
-        return Instances(
-            image_shape=self.image_shape,
-            boxes=boxes.astype(np.float32),
-            class_ids=objects.class_ids,
-            scores=np.nan_to_num(objects.scores, nan=1.0).astype(np.float32),
-            masks=tuple(objects.runs.crops()),
-            offsets=boxes[:, [1, 0]],
-            ids=objects.ids,
-            class_names=self.class_names,
-            warnings=(warning,) if left_out else (),
-        )
-
-    def to_label_image(
-        self, dtype: Any = None, *, crowd: bool = False, fill_boxes: bool = False
-    ) -> np.ndarray:
-        """Paint the objects, large ones first, so that small ones stay visible.
-
-        Parameters
-        ----------
-        dtype : data-type, optional
-            uint16 while the ids fit, otherwise int32 (or int64), if not given.
-        crowd : bool
-            Paint crowd regions too.
-        fill_boxes : bool
-            Paint the whole box of an object that has only a box.
-
-        Raises
-        ------
-        ValueError
-            If an id does not fit into `dtype`.
-        """
-        largest = int(self.ids.max(initial=0))
-        if dtype is None:
-            fits = (t for t in (np.uint16, np.int32) if largest <= np.iinfo(t).max)
-            dtype = next(fits, np.int64)
-        if largest > np.iinfo(dtype).max:
-            raise ValueError(f"the id {largest} does not fit into {np.dtype(dtype)}")
-        runs = self._with_filled_boxes() if fill_boxes else self.runs
-        areas = runs.areas()
-        order = np.argsort(-areas, kind="stable")
-        order = order[(areas > 0)[order] & (crowd | ~self.crowd[order])]
-        return runs[order].to_label_image(self.ids[order], dtype)
-
-    def _with_filled_boxes(self) -> Runs:
-        """Return the runs, those of an empty object being its whole box."""
-        height, width = self.image_shape
-        empty = np.flatnonzero(self.runs.areas() == 0)
-        corners = np.clip(
-            np.rint(self.boxes[empty]), 0, [width, height, width, height]
-        ).astype(np.int64)
-        masks = [
-            np.ones((max(y1 - y0, 0), max(x1 - x0, 0)), dtype=bool)
-            for x0, y0, x1, y1 in corners.tolist()
-        ]
-        boxes = run_tables.from_masks(masks, corners[:, [1, 0]], self.image_shape)
-        parts = [(np.arange(len(self)), self.runs), (empty, boxes)]
-        return run_tables.gathered(self.image_shape, len(self), parts)
-
-    def features(self) -> dict[str, np.ndarray]:
-        """Return a table, one row an object: index (= label), class, score, area ..."""
-        names = np.array(self.class_names, dtype=object)
-        return {
-            "index": self.ids,
-            "class": names[self.class_ids - 1],
-            "score": self.scores,
-            "area": self.runs.areas(),
-            "reviewed": self.reviewed,
-            "crowd": self.crowd,
-            "track_id": self.track_ids,
-            "annotation_id": self.annotation_ids,
-        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -328,46 +124,3 @@ class CocoDataset:
     categories: tuple[Category, ...]
     faults: tuple[Fault, ...]
     extra: Mapping[str, Any]
-
-
-def _filled(
-    runs: Runs,
-    ids: np.ndarray,
-    *,
-    class_names: tuple[str, ...],
-    class_ids: Any = None,
-    scores: Any = None,
-    track_ids: Any = None,
-    reviewed: Any = None,
-    crowd: Any = None,
-) -> CocoObjects:
-    """Fill the columns that were not given, and check the lengths of the others."""
-    count = len(ids)
-
-    def column(name: str, values: Any, default: Any, dtype: type) -> np.ndarray:
-        filled = np.full(count, default) if values is None else np.asarray(values)
-        if filled.shape != (count,):
-            raise ValueError(
-                f"{name} has shape {filled.shape}, there are {count} objects"
-            )
-        return filled.astype(dtype)
-
-    class_ids = column("class_ids", class_ids, 1, np.int64)
-    if count and not 1 <= class_ids.min() <= class_ids.max() <= len(class_names):
-        raise ValueError(
-            f"class ids go from 1 to {len(class_names)}, the number of class names; "
-            f"got {class_ids.min()} to {class_ids.max()}"
-        )
-    return CocoObjects(
-        runs=runs,
-        ids=np.asarray(ids, dtype=np.int64),
-        class_ids=class_ids,
-        class_names=class_names,
-        scores=column("scores", scores, np.nan, np.float64),
-        track_ids=column("track_ids", track_ids, 0, np.int64),
-        reviewed=column("reviewed", reviewed, False, np.bool_),
-        crowd=column("crowd", crowd, False, np.bool_),
-        boxes=runs.boxes().astype(np.float64),
-        annotation_ids=np.zeros(count, dtype=np.int64),
-        extras=({},) * count,
-    )

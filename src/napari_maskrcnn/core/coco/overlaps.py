@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_maskrcnn.core.coco.document import CocoObjects
+from napari_maskrcnn.core.coco.objects import CocoObjects
 from napari_maskrcnn.core.coco.runs import gathered
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_maskrcnn.core.coco.document import CocoImage, CocoObjects, Source
+from napari_maskrcnn.core.coco.document import CocoImage, Source
+from napari_maskrcnn.core.coco.objects import CocoObjects
 from napari_maskrcnn.core.images import (
     HIGH_PERCENTILE,
     LOW_PERCENTILE,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from napari_maskrcnn.core.coco.document import Category, CocoObjects
+from napari_maskrcnn.core.coco.document import Category
+from napari_maskrcnn.core.coco.objects import CocoObjects
 from napari_maskrcnn.core.coco.shapes import Shapes
 from napari_maskrcnn.core.coco.values import number, numbers, shown, whole
 
@@ -97,7 +98,7 @@ def read_objects(
     shapes = Shapes(image_shape, lambda i, *words: report(names[usable[i]], *words))
     taken = [shapes.add(rows[place].get("segmentation")) for place in usable]
     runs, failed = shapes.to_runs()
-    areas, boxes = runs.areas().tolist(), runs.boxes().astype(np.float64)
+    areas, boxes = runs.areas().tolist(), runs.boxes().tolist()
     kept = []
     for i, place in enumerate(usable):
         if not taken[i] or i in failed:
@@ -109,7 +110,7 @@ def read_objects(
     chosen = [usable[i] for i in kept]
     return _table(
         runs[kept],
-        boxes[kept],
+        np.array([boxes[i] for i in kept], dtype=np.float64).reshape(-1, 4),
         [rows[place] for place in chosen],
         [names[place] for place in chosen],
         np.array([classes[place] for place in chosen], dtype=np.int64),
@@ -119,14 +120,13 @@ def read_objects(
 
 
 def _box(
-    row: Row, name: str, tight: np.ndarray, area: int, report: Report
-) -> np.ndarray | None:
+    row: Row, name: str, tight: list[float], area: int, report: Report
+) -> list[float] | None:
     """Return the box xyxy: the mask's own, or the file's where there is no mask."""
-    values = numbers(row.get("bbox"), 4)
+    given = numbers(row.get("bbox"), 4)
     box = None
-    if values is not None and values[2] >= 0 and values[3] >= 0:
-        box = np.array(values, dtype=np.float64)
-        box[2:] += box[:2]
+    if given is not None and given[2] >= 0 and given[3] >= 0:
+        box = [given[0], given[1], given[0] + given[2], given[1] + given[3]]
     if not area:
         if row.get("segmentation"):
             report(name, "segmentation covers no pixel", "kept as its box only")
@@ -135,7 +135,7 @@ def _box(
         return box
     if box is None:
         report(name, f"bbox is {shown(row.get('bbox'))}", "taken from the mask")
-    elif np.abs(box - tight).max() > _BOX_TOLERANCE:
+    elif any(abs(a - b) > _BOX_TOLERANCE for a, b in zip(box, tight, strict=True)):
         what = f"bbox {shown(row.get('bbox'))} is not that of the mask"
         report(name, what, "taken from the mask")
     return tight

@@ -10,10 +10,11 @@ from scipy.ndimage import binary_fill_holes
 
 from napari_maskrcnn.core.coco import polygons, rle
 from napari_maskrcnn.core.coco.errors import Fault
-from napari_maskrcnn.core.coco.runs import from_masks, gathered
+from napari_maskrcnn.core.coco.extract import from_masks
+from napari_maskrcnn.core.coco.runs import gathered
 
 if TYPE_CHECKING:
-    from napari_maskrcnn.core.coco.document import CocoObjects
+    from napari_maskrcnn.core.coco.objects import CocoObjects
     from napari_maskrcnn.core.coco.polygons import Outlines
     from napari_maskrcnn.core.coco.runs import Runs
 

@@ -17,7 +17,8 @@ from napari_maskrcnn.core.coco.segmentations import Mode, written_segmentations
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from napari_maskrcnn.core.coco.document import CocoImage, CocoObjects
+    from napari_maskrcnn.core.coco.document import CocoImage
+    from napari_maskrcnn.core.coco.objects import CocoObjects
 
 
 @dataclass(frozen=True, slots=True)

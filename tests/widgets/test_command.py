@@ -5,8 +5,11 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import typer
+
+from napari_maskrcnn.cli import app
 from napari_maskrcnn.core.recipe import Recipe
-from napari_maskrcnn.widgets.command import segment_command
+from napari_maskrcnn.widgets.command import OPTIONS, segment_command
 
 
 def test_defaults_are_left_out_but_for_the_model() -> None:
@@ -31,3 +34,9 @@ def test_what_differs_is_said_and_quoted() -> None:
 
 def test_without_a_file_there_is_a_place_for_one() -> None:
     assert "segment IMAGE --out" in segment_command(Recipe(), None)
+
+
+def test_the_command_knows_every_option() -> None:
+    command = typer.main.get_command(app).commands["segment"]
+    known = {name for parameter in command.params for name in parameter.opts}
+    assert set(OPTIONS.values()) <= known

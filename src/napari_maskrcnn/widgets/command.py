@@ -16,7 +16,7 @@ OPTIONS = {
     "object_size": "--object-size",
     "channel": "--channel",
     "score_threshold": "--score",
-    "mask_threshold": "--mask-threshold",
+    "mask_threshold": "--mask",
     "nms_threshold": "--overlap",
     "min_area": "--min-area",
     "device": "--device",

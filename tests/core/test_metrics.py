@@ -241,8 +241,11 @@ def test_coco_map_of_perfect_and_of_empty_predictions() -> None:
     assert coco_map([true], [nothing])["mAP"] == 0
     assert coco_map([nothing], [nothing])["mAP"] == 0
     label_image = squares((0, 0, 5, 5))
-    one = Instances.from_label_image(label_image, class_names=("nucleus",))
-    assert coco_map([label_image], [one])["mAP"] == pytest.approx(1)
+    for names in (("nucleus",), ("cell", "nucleus")):
+        one = Instances.from_label_image(
+            label_image, class_ids=[len(names)], class_names=names
+        )
+        assert coco_map([label_image], [one])["mAP"] == pytest.approx(1)
 
 
 def test_coco_map_names_what_is_missing() -> None:

@@ -26,9 +26,9 @@ def coco_map(
     ----------
     truth, predicted : sequence of Instances, or COCO
         One Instances an image, masks taken whole (they may overlap) and classes
-        compared by name; for the truth also a label image of one class.  Or `truth` a
-        COCO document and `predicted` one too, or a list of its annotations: every one
-        with a ``score``.
+        compared by name.  Where a true image is a label image, which has no classes,
+        all objects count as of one class.  Or `truth` a COCO document and `predicted`
+        one too, or a list of its annotations: every one with a ``score``.
 
     Returns
     -------
@@ -44,8 +44,8 @@ def coco_map(
     """
     library = _library()
     if isinstance(truth, Mapping):
-        document = dict(truth)
-        found = (
+        document: dict[str, Any] = {**truth}
+        found: Any = (
             predicted["annotations"] if isinstance(predicted, Mapping) else predicted
         )
         results = [dict(annotation) for annotation in found]
@@ -130,15 +130,11 @@ def _documents(
     categories: dict[str, int] = {}
     annotations: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
-    # A label image has no class: it is of the one the other side knows.
-    one_class = next(
-        (p.class_names for p in predicted if len(p.class_names) == 1), None
-    )
+    # Label images have no classes: then none are told apart.
+    classes = all(isinstance(image, Instances) for image in truth)
     for number, (true, guess) in enumerate(zip(truth, predicted, strict=True), start=1):
         if not isinstance(true, Instances):
-            true = Instances.from_label_image(
-                true, class_names=one_class or ("object",)
-            )
+            true = Instances.from_label_image(true)
         if true.image_shape != guess.image_shape:
             raise ValueError(
                 f"image {number - 1}: true shape {true.image_shape}, "
@@ -146,8 +142,8 @@ def _documents(
             )
         height, width = true.image_shape
         images.append({"id": number, "height": height, "width": width})
-        annotations += _annotations(true, number, categories)
-        results += _annotations(guess, number, categories)
+        annotations += _annotations(true, number, categories, classes)
+        results += _annotations(guess, number, categories, classes)
     listed = [{"id": value, "name": key} for key, value in categories.items()]
     return (
         {"images": images, "categories": listed, "annotations": annotations},
@@ -156,10 +152,13 @@ def _documents(
 
 
 def _annotations(
-    instances: Instances, image_id: int, categories: dict[str, int]
+    instances: Instances, image_id: int, categories: dict[str, int], classes: bool
 ) -> list[dict[str, Any]]:
     """Return one annotation an object; new class names join `categories`."""
-    for name in instances.class_names:
+    names = instances.class_names
+    if not classes:
+        names = ("object",) * len(names)
+    for name in names:
         categories.setdefault(name, len(categories) + 1)
     table = extract.from_masks(
         [instances.mask(i) for i in range(len(instances))],
@@ -169,7 +168,7 @@ def _annotations(
     return [
         {
             "image_id": image_id,
-            "category_id": categories[instances.class_names[class_id - 1]],
+            "category_id": categories[names[class_id - 1]],
             "segmentation": {"size": list(instances.image_shape), "counts": counts},
             "area": area,
             "score": score,

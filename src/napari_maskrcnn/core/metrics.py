@@ -249,9 +249,7 @@ def _overlaps(
     both = (truth > 0) & (predicted > 0)
     if not both.any():
         return counts[0], counts[1], np.empty((2, 0), dtype=np.intp), np.empty(0)
-    table = contingency_table(  # type: ignore[no-untyped-call]
-        truth[both], predicted[both]
-    ).tocoo()
+    table = contingency_table(truth[both], predicted[both]).tocoo()
     pairs = np.stack([table.row, table.col])
     union = true_areas[pairs[0]] + predicted_areas[pairs[1]] - table.data
     return counts[0], counts[1], pairs, table.data / union
@@ -259,7 +257,7 @@ def _overlaps(
 
 def _consecutive(label_image: np.ndarray) -> np.ndarray:
     relabelled: np.ndarray
-    relabelled, _, _ = relabel_sequential(label_image)  # type: ignore[no-untyped-call]
+    relabelled, _, _ = relabel_sequential(label_image)
     return relabelled.reshape(-1)
 
 

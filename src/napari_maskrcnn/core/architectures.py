@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+from napari_maskrcnn.core import preload  # noqa: F401
+
 import torchvision
 from torch import nn
 from torchvision.models.detection import MaskRCNN
@@ -57,8 +58,8 @@ def small_fpn(
     box_features : int
         Width of the two fully connected layers of the box head.
     anchor_sizes : sequence of int
-        One anchor side a level, in pixels that the network sees; ``stages + 1`` of them,
-        since a last level comes from max-pooling.
+        One anchor side a level, in pixels that the network sees; ``stages + 1`` of
+        them, since a last level comes from max-pooling.
     aspect_ratios : sequence of float
         Height over width of the anchors, on every level.
     mask_layers : int
@@ -127,4 +128,6 @@ def build(name: str, num_classes: int, arguments: Mapping[str, Any]) -> MaskRCNN
     try:
         return ARCHITECTURES[name](num_classes, **arguments)
     except TypeError as error:
-        raise ValueError(f"wrong arguments for architecture {name!r}: {error}") from None
+        raise ValueError(
+            f"wrong arguments for architecture {name!r}: {error}"
+        ) from None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
+from napari_maskrcnn.core import preload  # noqa: F401
 
-from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+import numpy as np
 import torch
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
@@ -142,9 +142,9 @@ def _jitter_colour(image: Tensor, rng: Generator, strength: float) -> Tensor:
     image = transforms.adjust_saturation(
         image, float(np.exp(rng.uniform(-4, 4) * strength))
     )
-    return transforms.adjust_contrast(
-        image, float(np.exp(rng.uniform(-2, 2) * strength))
-    )
+    contrast = float(np.exp(rng.uniform(-2, 2) * strength))
+    adjusted: Tensor = transforms.adjust_contrast(image, contrast)
+    return adjusted
 
 
 def _illumination(size: int, rng: Generator) -> Tensor:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -54,8 +52,10 @@ class Checkpoint:
             architecture["arguments"],
         )
         network.load_state_dict(
-            {key: value.float() if value.is_floating_point() else value
-             for key, value in self.state.items()}
+            {
+                key: value.float() if value.is_floating_point() else value
+                for key, value in self.state.items()
+            }
         )
         return network.eval()
 
@@ -86,19 +86,18 @@ def write_checkpoint(
         Store floating-point weights so, ``torch.float16`` to halve the file; by default
         as they are. Running statistics of normalisation layers stay float32.
     """
-    from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+    from napari_maskrcnn.core import preload  # noqa: F401
+
     from safetensors.torch import save
 
     path = Path(path)
     if path.suffix != SUFFIX:
         raise ValueError(f"a checkpoint's name must end in {SUFFIX}, got {path.name!r}")
-    state = {
-        key: _stored(key, value, dtype) for key, value in checkpoint.state.items()
-    }
+    state = {key: _stored(key, value, dtype) for key, value in checkpoint.state.items()}
     config = {"format": FORMAT, **checkpoint.config}
     temporary = path.with_name(f".{path.name}.part")
     try:
-        # As bytes: safetensors' own file writer makes files that only their owner reads.
+        # As bytes: safetensors' file writer makes files that only their owner reads.
         temporary.write_bytes(save(state, metadata={"config": json.dumps(config)}))
         os.replace(temporary, path)
     finally:
@@ -152,7 +151,8 @@ def _complete(config: dict[str, Any], name: str) -> dict[str, Any]:
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint to the CPU; errors as of `read_config`."""
-    from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+    from napari_maskrcnn.core import preload  # noqa: F401
+
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -173,7 +173,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """
     import pickle
 
-    from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+    from napari_maskrcnn.core import preload  # noqa: F401
+
     import torch
 
     name = Path(path).name
@@ -196,6 +197,11 @@ def models_folder() -> Path:
     override = os.environ.get("NAPARI_MASKRCNN_MODELS")
     if override:
         return Path(override)
+    try:
+        import platformdirs
+    except ImportError:
+        # It comes with napari; a bare cluster node need not have it.
+        return Path.home() / ".napari-maskrcnn" / "models"
     return platformdirs.user_data_path("napari-maskrcnn", appauthor=False) / "models"
 
 
@@ -244,3 +250,32 @@ def find_model(name_or_path: str | Path) -> Path:
         f"no model named {str(name_or_path)!r} and no such {SUFFIX} file; "
         f"known models: {', '.join(sorted(entries)) or 'none'}"
     )
+
+
+def add_model(file: str | Path, name: str | None = None) -> Path:
+    """Copy a checkpoint into the folder of the user's models.
+
+    Parameters
+    ----------
+    file : str or Path
+        A checkpoint of this project.
+    name : str, optional
+        Its name from now on; by default the file's stem.
+
+    Raises
+    ------
+    ValueError
+        When the file is not a checkpoint, or the name is taken.
+    """
+    file = Path(file)
+    checkpoint = read_checkpoint(file)
+    name = name or file.stem
+    if name in {entry.name for entry in list_models()} or Path(name).name != name:
+        raise ValueError(
+            f"the name {name!r} is taken or not a file name; choose another"
+        )
+    folder = models_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}{SUFFIX}"
+    write_checkpoint(path, checkpoint)
+    return path

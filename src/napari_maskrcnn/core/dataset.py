@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_maskrcnn.core import preload  # noqa: F401
+
 import numpy as np
+import torch
 from scipy import ndimage
+from torch.nn import functional
 
 from .augmentation import Augmentation, augment_intensity, view_grid
 from .images import IMAGE_SUFFIXES, image_plane, read_image
 
-from napari_maskrcnn.core import preload  # noqa: F401  isort: split
-import torch
-from torch.nn import functional
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.random import Generator
     from numpy.typing import NDArray
@@ -87,7 +87,9 @@ def annotated_image(
         )
     if labels.size and labels.min() < 0:
         raise ValueError(f"{name}: labels must not be negative, got {labels.min()}")
-    if (plane[..., 0] == plane[..., 1]).all() and (plane[..., 0] == plane[..., 2]).all():
+    if (plane[..., 0] == plane[..., 1]).all() and (
+        plane[..., 0] == plane[..., 2]
+    ).all():
         plane = plane[..., :1]
     labels = labels.astype(np.int32)
     if class_ids is None:
@@ -165,7 +167,7 @@ def sampling_weights(
     ndarray
         Shape (images,), summing to 1.
     """
-    groups, members, counts = np.unique(
+    _groups, members, counts = np.unique(
         [item.appearance for item in annotated], return_inverse=True, return_counts=True
     )
     weights = (counts**balance / counts)[members]
@@ -242,10 +244,7 @@ def make_target(
             continue
         rows, columns = where
         inside = label_image[where] == label
-        if (
-            inside.sum() < MIN_VISIBLE_AREA
-            or min(inside.shape) < MIN_VISIBLE_SIDE
-        ):
+        if inside.sum() < MIN_VISIBLE_AREA or min(inside.shape) < MIN_VISIBLE_SIDE:
             continue
         mask = np.zeros(label_image.shape, np.uint8)
         mask[where] = inside

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
+from napari_maskrcnn.core import preload  # noqa: F401
 
-from napari_maskrcnn.core import preload  # noqa: F401  isort: split
 import torch
 
 from .checkpoints import Checkpoint, find_model, read_checkpoint
 from .devices import choose_device, inference_precision, memory_format
-from .encoding import Encoding, EncodeSettings, encode_plane, rescale
+from .encoding import EncodeSettings, Encoding, encode_plane, rescale
 from .heads import detect_in_encoding
 from .images import image_plane
 from .memory import MemoryLadder
-from .progress import Progress
+from .progress import Progress, exhaust, relay
 from .recipe import MAX_DETECTIONS, NMS_CEILING, SCORE_FLOOR, Recipe
 from .sizing import estimate_object_size, network_shape
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from pathlib import Path
+
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from .instances import Instances
@@ -232,7 +233,7 @@ class Detector:
                     raise
                 # Raises the error again once the last rung is reached.
                 message = self._ladder.step_down(error)
-            # Outside of the handler: its traceback holds the tensors that were too much.
+            # Outside the handler: its traceback keeps the large tensors alive.
             self._place()
             warnings.append(message)
 
@@ -263,23 +264,19 @@ class Detector:
     ) -> Generator[Progress, None, float]:
         if recipe.object_size is not None:
             return recipe.object_size
-        work = estimate_object_size(
-            self.network, plane, self.native_size, self._ladder.precision
+        return (
+            yield from relay(
+                estimate_object_size(
+                    self.network, plane, self.native_size, self._ladder.precision
+                ),
+                lambda: Progress(0, 0, "Measuring the objects"),
+            )
         )
-        while True:
-            try:
-                next(work)
-            except StopIteration as stop:
-                size: float = stop.value
-                return size
-            yield Progress(0, 0, "Measuring the objects")
 
     def _network_shape(
         self, plane: NDArray[np.float32], size: float
     ) -> tuple[int, int]:
-        shape = network_shape(
-            plane.shape[:2], min(MAX_SCALE, self.native_size / size)
-        )
+        shape = network_shape(plane.shape[:2], min(MAX_SCALE, self.native_size / size))
         if shape[0] * shape[1] > MAX_NETWORK_PIXELS:
             raise ValueError(
                 f"with an object size of {size:g} pixels this image of "
@@ -287,16 +284,6 @@ class Detector:
                 f"{shape[1]} x {shape[0]}; set a larger object size or crop the image"
             )
         return shape
-
-
-def exhaust(work: Generator[Any, None, Result]) -> Result:
-    """Run a generator to its end and return its result."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
 
 
 def load_model(

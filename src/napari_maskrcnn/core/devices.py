@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+from napari_maskrcnn.core import preload  # noqa: F401
+
 import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -41,7 +42,9 @@ def choose_device(name: str = "auto") -> torch.device:
         "mps": _mps(),
     }
     if not available.get(device.type, False):
-        raise ValueError(f"device {name!r} is not available on this machine; use 'auto'")
+        raise ValueError(
+            f"device {name!r} is not available on this machine; use 'auto'"
+        )
     return device
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
-import numpy as np
+from napari_maskrcnn.core import preload  # noqa: F401
 
-from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+import numpy as np
 import torch
 from torch.nn import functional
 from torchvision.models.detection.image_list import ImageList
 
-from .progress import Progress
+from .progress import Progress, relay
 from .tiling import Window, plan_windows
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
     from numpy.typing import NDArray
     from torch import Tensor
     from torchvision.models.detection import MaskRCNN
@@ -129,7 +131,11 @@ def rescale(plane: NDArray[np.float32], network_shape: tuple[int, int]) -> Tenso
     if tuple(pixels.shape[1:]) == network_shape:
         return pixels.contiguous()
     return functional.interpolate(
-        pixels[None], network_shape, mode="bilinear", align_corners=False, antialias=True
+        pixels[None],
+        network_shape,
+        mode="bilinear",
+        align_corners=False,
+        antialias=True,
     )[0].clamp_(0, 1)
 
 
@@ -163,13 +169,12 @@ def encode_plane(
     windows: list[EncodedWindow | None] = []
     kept = 0
     total = PARTS_PER_WINDOW * len(plan)
-    for index, window in enumerate(plan):
-        work = encode_window(network, pixels, window, settings.precision)
-        for part in range(PARTS_PER_WINDOW):
-            encoded = next(work)
-            yield Progress(PARTS_PER_WINDOW * index + part + 1, total, "Encoding")
-        if encoded is None:
-            raise RuntimeError("a window ended without an encoding")
+    parts = count(1)
+    for window in plan:
+        encoded = yield from relay(
+            encode_window(network, pixels, window, settings.precision),
+            lambda: Progress(next(parts), total, "Encoding"),
+        )
         kept += encoded.nbytes
         windows.append(encoded if kept <= settings.budget else None)
     lost = any(window is None for window in windows)
@@ -186,11 +191,11 @@ def encode_plane(
 
 def encode_window(
     network: MaskRCNN, pixels: Tensor, window: Window, precision: torch.dtype
-) -> Generator[EncodedWindow | None, None, None]:
-    """Encode one window in ``PARTS_PER_WINDOW`` parts; the last yields the result.
+) -> Generator[None, None, EncodedWindow]:
+    """Encode one window in ``PARTS_PER_WINDOW`` parts, with a pause after each.
 
     In parts, so that a cancel need not wait for the whole; and never paused inside
-    ``computing``, whose state belongs to the thread and would leak out of the generator.
+    ``computing``, whose state belongs to the thread and would leak out.
     """
     y0, x0, y1, x1 = window.outer
     device = next(network.parameters()).device
@@ -205,15 +210,16 @@ def encode_window(
         )
         images = ImageList(tensors, [(y1 - y0, x1 - x0)])
         levels = network.backbone.body(images.tensors)
-    yield None
+    yield
     with computing(device, precision):
         features = network.backbone.fpn(levels)
     del levels
-    yield None
+    yield
     with computing(device, precision):
         proposals = propose(network, images, features)
     cap = network.rpn.post_nms_top_n()
-    yield EncodedWindow(window, dict(features), proposals, len(proposals) >= cap)
+    yield
+    return EncodedWindow(window, dict(features), proposals, len(proposals) >= cap)
 
 
 def propose(
@@ -221,7 +227,8 @@ def propose(
 ) -> Tensor:
     """Return one image's proposals, (P, 4) xyxy in network pixels, best first."""
     (proposals,), _ = network.rpn(images, features)
-    return proposals.float()
+    floats: Tensor = proposals.float()
+    return floats
 
 
 @contextmanager

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
+from napari_maskrcnn.core import preload  # noqa: F401
 
-from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+import numpy as np
 import torch
 from torchvision.models.detection.roi_heads import maskrcnn_inference
 
 from .encoding import EncodedWindow, Encoding, computing, encode_window
 from .instances import Instances, empty_instances
 from .pasting import paste_masks
-from .progress import Progress
+from .progress import Progress, relay
 from .tiling import Window, concatenate, join, renumbered
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from torch import Tensor
     from torchvision.models.detection import MaskRCNN
 
@@ -56,14 +58,11 @@ def detect_in_encoding(
         encoded = encoding.windows[index]
         if encoded is None:
             encoded = yield from _encode_again(network, encoding, window, index)
-        work = _detect_in_window(network, encoding, encoded, class_names)
-        while True:
-            try:
-                next(work)
-            except StopIteration as stop:
-                parts.append(stop.value)
-                break
-            yield Progress(index, total, "Finding objects")
+        part = yield from relay(
+            _detect_in_window(network, encoding, encoded, class_names),
+            partial(Progress, index, total, "Finding objects"),
+        )
+        parts.append(part)
         yield Progress(index + 1, total, "Finding objects")
     if total == 1:
         return renumbered(concatenate(parts))
@@ -77,12 +76,12 @@ def _encode_again(
     """Encode a window that the memory budget did not allow to keep."""
     if encoding.pixels is None:
         raise ValueError("the encoding lacks the pixels of a window that was not kept")
-    encoded = None
-    for encoded in encode_window(network, encoding.pixels, window, encoding.precision):
-        yield Progress(index, len(encoding.plan), "Encoding")
-    if encoded is None:
-        raise RuntimeError("a window ended without an encoding")
-    return encoded
+    return (
+        yield from relay(
+            encode_window(network, encoding.pixels, window, encoding.precision),
+            partial(Progress, index, len(encoding.plan), "Encoding"),
+        )
+    )
 
 
 def _to_image(window: Window, encoding: Encoding) -> Window:
@@ -144,9 +143,7 @@ def _shape(encoded: EncodedWindow) -> tuple[int, int]:
     return y1 - y0, x1 - x0
 
 
-def _warnings(
-    network: MaskRCNN, encoded: EncodedWindow, count: int
-) -> tuple[str, ...]:
+def _warnings(network: MaskRCNN, encoded: EncodedWindow, count: int) -> tuple[str, ...]:
     warnings = []
     cap = network.roi_heads.detections_per_img
     if count >= cap:
@@ -197,4 +194,5 @@ def mask_grids(
         pooled = heads.mask_roi_pool(features, [boxes], [shape])
         logits = heads.mask_predictor(heads.mask_head(pooled))
         (probabilities,) = maskrcnn_inference(logits.float(), [class_ids])
-    return probabilities[:, 0].cpu()
+    grids: Tensor = probabilities[:, 0].cpu()
+    return grids

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LOW_PERCENTILE, HIGH_PERCENTILE = 1.0, 99.8
 # An axis of up to this many entries is taken for channels rather than for space.
 MAX_CHANNELS = 8
-# Percentiles are read off at most about this many values: beyond it they no longer move.
+# Percentiles are read off about this many values at most: more no longer move them.
 PERCENTILE_SAMPLES = 4_000_000
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
@@ -170,7 +170,7 @@ def read_image(path: str | Path) -> NDArray[Any]:
         return np.asarray(imageio.imread(path))
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - decoders raise whatever they like
+    except Exception as error:
         first_line = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"{path.name} could not be read as an image: {first_line}"

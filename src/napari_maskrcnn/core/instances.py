@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 # Probabilities are stored as probability x 255, rounded half up. Every threshold whose
@@ -292,13 +293,15 @@ def label_windows(
         values, compact = np.unique(labels, return_inverse=True)
         if values[0] != 0:
             compact, values = compact + 1, np.concatenate(([0], values))
-        windows = ndimage.find_objects(compact.reshape(labels.shape))
-        return values[1:].astype(np.int64), list(windows)
+        labels = compact.reshape(labels.shape).astype(np.int64)
+    else:
+        values = np.arange(highest + 1)
     found = ndimage.find_objects(
         labels if labels.dtype != np.uint64 else labels.astype(np.int64)
     )
-    pairs = [(label, w) for label, w in enumerate(found, start=1) if w is not None]
-    return np.array([label for label, _ in pairs], np.int64), [w for _, w in pairs]
+    pairs = [(k, (w[0], w[1])) for k, w in enumerate(found, start=1) if w is not None]
+    present = np.array([k for k, _ in pairs], np.int64)
+    return values[present].astype(np.int64), [window for _, window in pairs]
 
 
 def _per_object(
@@ -310,10 +313,11 @@ def _per_object(
 
 
 def _suppress(instances: Instances, threshold: float) -> NDArray[np.int64]:
-    """Positions of the objects that class-wise non-maximum suppression keeps, in order."""
+    """Positions, in order, that class-wise non-maximum suppression keeps."""
     if len(instances) < 2 or threshold >= 1:
         return np.arange(len(instances))
-    from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+    from napari_maskrcnn.core import preload  # noqa: F401
+
     import torch
     from torchvision.ops import batched_nms
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+from napari_maskrcnn.core import preload  # noqa: F401
+
 import torch
 
 from .devices import inference_precision

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
+from napari_maskrcnn.core import preload  # noqa: F401
 
-from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+import numpy as np
 import torch
 from torch.nn import functional
 from torchvision.models.detection.roi_heads import expand_boxes, expand_masks

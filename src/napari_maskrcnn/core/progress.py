@@ -1,8 +1,15 @@
-"""The record that every long piece of work yields."""
+"""The record that every long piece of work yields, and ways to run such work."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+Record = TypeVar("Record")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +21,7 @@ class Progress:
     Parameters
     ----------
     done, total : int
-        Steps finished and steps in all; ``total`` may grow while the work finds out
-        more about its input.
+        Steps finished and steps in all; both 0 where that is not known yet.
     message : str
         What is being done now, for a person.
     """
@@ -23,3 +29,26 @@ class Progress:
     done: int
     total: int
     message: str = ""
+
+
+def exhaust(work: Generator[Any, None, Result]) -> Result:
+    """Run a generator to its end and return its result."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+
+def relay(
+    work: Generator[Any, None, Result], record: Callable[[], Record]
+) -> Generator[Record, None, Result]:
+    """Run a generator inside another one, with other records in place of its own."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+        yield record()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-import numpy as np
+from napari_maskrcnn.core import preload  # noqa: F401
 
-from napari_maskrcnn.core import preload  # noqa: F401  isort: split
-import torch
+import numpy as np
 from torchvision.ops import batched_nms
 
 from .encoding import encode_window, rescale
@@ -16,10 +14,13 @@ from .heads import detect_boxes
 from .tiling import Window
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    import torch
     from numpy.typing import NDArray
     from torchvision.models.detection import MaskRCNN
 
-# Object sizes, in pixels of the image, that the passes assume, the most common first. A
+# Object sizes, in pixels of the image, that the passes assume, the commonest first. A
 # network trained with scale jitter finds objects within a factor of two of each.
 ASSUMED_SIZES = (24.0, 60.0, 12.0, 140.0)
 # Side of the parts of a large image that are looked at, in network pixels.
@@ -41,8 +42,8 @@ def estimate_object_size(
     """Find the typical size of the objects in an image.
 
     The boxes that the network is sure of are measured under several assumed sizes, on
-    the parts of the image with the most contrast. The pass wins whose boxes, weighted by
-    their scores, cover most of the image.
+    the parts of the image with the most contrast. The pass wins whose boxes, weighted
+    by their scores, cover most of the image.
 
     Parameters
     ----------
@@ -94,11 +95,9 @@ def _sizes(
     for part in _samples(plane, max(8, round(SAMPLE_SIDE / scale))):
         shape = network_shape(part.shape[:2], scale)
         window = Window((0, 0, *shape), (0, 0, *shape))
-        encoded = None
-        for encoded in encode_window(network, rescale(part, shape), window, precision):
-            yield
-        if encoded is None:
-            continue
+        encoded = yield from encode_window(
+            network, rescale(part, shape), window, precision
+        )
         boxes, box_scores, class_ids = detect_boxes(
             network, encoded.features, encoded.proposals, shape, precision
         )

@@ -1,10 +1,11 @@
 """Windows over a large image: planning them, and joining what each of them found.
 
-The rule is "own by centre, with a halo": every window sees a margin around the part it
-owns, and an object belongs to the window that owns its centre. Copies that two windows
-made of one object are paired one to one by how well they agree where both windows look,
-and one is kept; never their union, unless the object is larger than a halo and no window
-saw it whole. StarDist's ``predict_instances_big`` (Schmidt et al. 2018) was the example.
+The rule is "own by centre, with a halo": every window sees a margin around the part
+that it owns, and an object belongs to the window that owns its centre. Copies that two
+windows made of one object are paired one to one by how well they agree where both
+windows look, and one is kept; never their union, unless the object is larger than a
+halo and no window saw it whole. The example was StarDist's ``predict_instances_big``
+(Schmidt et al. 2018).
 """
 
 from __future__ import annotations
@@ -250,7 +251,7 @@ def _agreement(
     found: Instances, i: int, j: int, shared: tuple[int, int, int, int]
 ) -> tuple[float, float]:
     """IoU, and intersection over the smaller mask, inside the shared area."""
-    y0, x0, y1, x1 = shared
+    _y0, _x0, _y1, _x1 = shared
     a, b = _cropped(found, i, shared), _cropped(found, j, shared)
     area_a, area_b = np.count_nonzero(a[2]), np.count_nonzero(b[2])
     top, left = max(a[0], b[0]), max(a[1], b[1])
@@ -320,8 +321,8 @@ def _union(members: Instances) -> Instances:
 def _overlap(
     a: tuple[int, int, int, int], b: tuple[int, int, int, int]
 ) -> tuple[int, int, int, int] | None:
-    y0, x0, y1, x1 = (*np.maximum(a[:2], b[:2]), *np.minimum(a[2:], b[2:]))
-    return (int(y0), int(x0), int(y1), int(x1)) if y1 > y0 and x1 > x0 else None
+    y0, x0, y1, x1 = max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
+    return (y0, x0, y1, x1) if y1 > y0 and x1 > x0 else None
 
 
 def _inside(found: Instances, area: tuple[int, int, int, int]) -> NDArray[np.bool_]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from napari_maskrcnn.core import preload  # noqa: F401
 
-from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -23,11 +21,14 @@ from .augmentation import Augmentation
 from .checkpoints import Checkpoint
 from .dataset import AnnotatedImage, random_view, sampling_weights
 from .devices import choose_device, memory_format
+from .progress import relay
 from .training_state import Run, TrainingState
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+    from pathlib import Path
+
     from torch import Tensor, nn
-    from torchvision.models.detection import MaskRCNN
 
 Batch = tuple[list["Tensor"], list[dict[str, "Tensor"]]]
 
@@ -106,7 +107,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "save_every"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise ValueError(
+                    f"{name} must be at least 1, got {getattr(self, name)}"
+                )
         if self.minutes is not None and self.minutes <= 0:
             raise ValueError(f"minutes must be positive, got {self.minutes}")
         if self.crop < 64 or self.crop % 32:
@@ -122,7 +125,7 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """Make a configuration from parsed JSON or TOML; ValueError for unknown keys."""
+        """Make a configuration from parsed JSON; ValueError for unknown keys."""
         values = dict(values)
         try:
             if "augmentation" in values:
@@ -303,10 +306,7 @@ def _prefetch(
         yield from map(make, steps)
         return
     waiting = iter(steps)
-    ahead = [
-        pool.submit(make, step)
-        for step in islice(waiting, 2 * pool._max_workers)
-    ]
+    ahead = [pool.submit(make, step) for step in islice(waiting, 2 * pool._max_workers)]
     try:
         while ahead:
             batch = ahead.pop(0).result()
@@ -319,9 +319,7 @@ def _prefetch(
 
 def _start(config: TrainConfig, device: torch.device) -> TrainingState:
     torch.manual_seed(config.seed)
-    network = build(
-        config.architecture, len(config.class_names) + 1, config.arguments
-    )
+    network = build(config.architecture, len(config.class_names) + 1, config.arguments)
     network = network.to(device, memory_format=memory_format(device)).train()
     decayed = [p for p in network.parameters() if p.ndim > 1]
     plain = [p for p in network.parameters() if p.ndim <= 1]
@@ -353,9 +351,7 @@ def _stretch(state: TrainingState, config: TrainConfig) -> range:
     return range(state.step, end)
 
 
-def _validation_due(
-    state: TrainingState, config: TrainConfig, fraction: float
-) -> bool:
+def _validation_due(state: TrainingState, config: TrainConfig, fraction: float) -> bool:
     every = config.validate_every
     return fraction >= 1 or bool(every and state.step % every == 0)
 
@@ -392,9 +388,7 @@ def _step(
         )
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(
-        state.network.parameters(), config.max_gradient_norm
-    )
+    torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.max_gradient_norm)
     state.optimizer.step()
     state.average.update_parameters(state.network)
     return {
@@ -422,14 +416,12 @@ def _validate(
     if not held_out:
         return {}
     checkpoint = Checkpoint(_checkpoint_config(config), averaged_state(state.average))
-    work = validation_scores(checkpoint, held_out, device=str(state.device))
-    while True:
-        try:
-            next(work)
-        except StopIteration as stop:
-            scores: dict[str, float] = stop.value
-            return scores
-        yield TrainProgress(state.step, fraction, state.seconds, {})
+    return (
+        yield from relay(
+            validation_scores(checkpoint, held_out, device=str(state.device)),
+            lambda: TrainProgress(state.step, fraction, state.seconds, {}),
+        )
+    )
 
 
 def averaged_state(average: AveragedModel) -> dict[str, Tensor]:

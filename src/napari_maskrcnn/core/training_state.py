@@ -6,14 +6,15 @@ import csv
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_maskrcnn.core import preload  # noqa: F401  isort: split
+from napari_maskrcnn.core import preload  # noqa: F401
+
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from torch.optim import Optimizer
     from torch.optim.swa_utils import AveragedModel
@@ -112,7 +113,7 @@ class Run:
         losses: Mapping[str, float],
         validation: Mapping[str, float] | None = None,
     ) -> None:
-        """Append a row to the history; steps without a validation are thinned to 1 in 10."""
+        """Append a row to the history: every tenth step and every validation."""
         if validation:
             self.last_validation = dict(validation)
         elif state.step % 10:

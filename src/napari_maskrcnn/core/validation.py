@@ -1,15 +1,17 @@
-"""How good is a network on annotated images?"""
+"""Measure how good a network is on annotated images."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
-from .detector import Detector, exhaust
+from .detector import Detector
 from .metrics import evaluate
+from .progress import exhaust
 from .recipe import Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
     from .checkpoints import Checkpoint
     from .dataset import AnnotatedImage
 

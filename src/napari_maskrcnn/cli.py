@@ -1,0 +1,266 @@
+"""The command ``napari-maskrcnn``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+# Modules that import torch are imported inside the commands: `--help` stays quick.
+
+app = typer.Typer(
+    help="Segment instances with Mask R-CNN, train, evaluate, and manage models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+models_app = typer.Typer(help="List, show and add models.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Images = Annotated[list[Path], typer.Argument(help="Image files or folders.")]
+
+
+def main() -> None:
+    """Run the command line; one line on stderr for what a person can mend."""
+    import click
+
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        code = _fail("stopped", 130)
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        code = _fail(_one_line(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+    return text or type(error).__name__
+
+
+def _fail(message: str, code: int = 1) -> int:
+    typer.echo(f"napari-maskrcnn: {message}", err=True)
+    return code
+
+
+def _progress_line(text: str) -> None:
+    """Overwrite one line on a terminal; say nothing where stderr is a file."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write into.", file_okay=False)
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Segment the bundled sample; open napari, or write pictures without a display."""
+    from .demo import run_demo
+
+    for line in run_demo(out, device):
+        typer.echo(line)
+
+
+@app.command()
+def segment(
+    images: Images,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    model: Annotated[str | None, typer.Option(help="Name or file.")] = None,
+    score: Annotated[float | None, typer.Option(help="Score threshold.")] = None,
+    mask: Annotated[float | None, typer.Option(help="Mask threshold.")] = None,
+    overlap: Annotated[float | None, typer.Option(help="NMS threshold.")] = None,
+    min_area: Annotated[int | None, typer.Option(help="Smallest area, pixels.")] = None,
+    object_size: Annotated[
+        float | None, typer.Option(help="Typical object size in pixels; else found.")
+    ] = None,
+    channel: Annotated[
+        int | None, typer.Option(help="Of a multichannel image.")
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="Names, with commas.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A saved recipe.json.")] = None,
+) -> None:
+    """Segment images and write labels, tables, overlays and COCO annotations."""
+    from dataclasses import replace
+
+    from .core.batch import FileResult, find_images, segment_files
+    from .core.recipe import Recipe
+
+    given = {
+        "model": model,
+        "score_threshold": score,
+        "mask_threshold": mask,
+        "nms_threshold": overlap,
+        "min_area": min_area,
+        "object_size": object_size,
+        "channel": channel,
+        "classes": tuple(classes.split(",")) if classes else None,
+        "device": device,
+    }
+    chosen = replace(
+        Recipe.read(recipe) if recipe else Recipe(),
+        **{key: value for key, value in given.items() if value is not None},
+    )
+    paths = find_images(images)
+    from .core.detector import load_model
+
+    detector = load_model(chosen.model, chosen.device)
+    failed = 0
+    for event in segment_files(detector, paths, out, chosen):
+        if isinstance(event, FileResult):
+            _progress_line("")
+            failed += bool(event.error)
+            _report(event)
+        else:
+            _progress_line(f"{event.done + 1}/{event.total} {event.message}")
+    typer.echo(f"Results are in {out}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _report(result: Any) -> None:
+    if result.instances is None:
+        _fail(f"{result.path.name}: {result.error}")
+        return
+    typer.echo(
+        f"{result.path.name}: {len(result.instances)} objects "
+        f"(object size {result.object_size:.0f} px)"
+    )
+    for warning in result.instances.warnings:
+        typer.echo(f"{result.path.name}: {warning}", err=True)
+
+
+@app.command()
+def train(
+    images: Annotated[Path, typer.Argument(help="Folder of images.")],
+    labels: Annotated[Path, typer.Argument(help="Folder of label images.")],
+    out: Annotated[Path, typer.Option(help="The .safetensors file to write.")],
+    config: Annotated[Path | None, typer.Option(help="A JSON configuration.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time budget instead.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all randomness.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Train a network from nothing; run it again to go on after a stop.
+
+    State and history are kept in the folder OUT.run until the run is complete.
+    """
+    from .core.checkpoints import SUFFIX, write_checkpoint
+
+    if out.suffix != SUFFIX:
+        raise ValueError(f"--out must end in {SUFFIX}, got {out.name!r}")
+    values = _read_json(config) if config else {}
+    if steps is not None:
+        # A number of steps and a time budget exclude each other.
+        values = {**values, "steps": steps, "minutes": None}
+    for key, value in (("minutes", minutes), ("seed", seed)):
+        if value is not None:
+            values[key] = value
+    import torch
+
+    from .core.dataset import read_pairs
+    from .core.training import TrainConfig
+    from .core.training import train as train_steps
+
+    settings = TrainConfig.from_dict(values)
+    annotated = read_pairs(images, labels)
+    typer.echo(f"{len(annotated)} annotated images")
+    run_folder = out.with_suffix(".run")
+    work = train_steps(annotated, settings, device=device, run_folder=run_folder)
+    while True:
+        try:
+            progress = next(work)
+        except StopIteration as stop:
+            write_checkpoint(out, stop.value, dtype=torch.float16)
+            break
+        _report_training(progress)
+    _progress_line("")
+    typer.echo(f"Wrote {out}; the history is in {run_folder}")
+
+
+def _report_training(progress: Any) -> None:
+    left = progress.seconds_left / 60
+    if progress.validation:
+        figures = ", ".join(f"{k} {v:.3f}" for k, v in progress.validation.items())
+        typer.echo(f"\rstep {progress.step}: {figures}, {left:.0f} min left")
+    elif progress.losses:
+        loss = progress.losses["loss"]
+        _progress_line(f"step {progress.step}: loss {loss:.3f}, {left:.0f} min left")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold a JSON object")
+    return values
+
+
+@app.command()
+def evaluate(
+    truth: Annotated[Path, typer.Argument(help="Folder of label images, or COCO.")],
+    predicted: Annotated[Path, typer.Argument(help="Likewise; may be segment's OUT.")],
+    as_json: Annotated[
+        Path | None, typer.Option("--json", help="Write all figures here.")
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="CSV with columns id and modality: figures for each group."),
+    ] = None,
+) -> None:
+    """Compare predictions with the truth: AP, F1, PQ, and COCO mAP where it applies."""
+    from .core.comparison import compare
+
+    report = compare(truth, predicted, groups=groups)
+    typer.echo(report.to_text())
+    if as_json:
+        report.write(as_json)
+
+
+@models_app.command("list")
+def list_command() -> None:
+    """List the models that can be chosen by name."""
+    from .core.checkpoints import list_models
+
+    for entry in list_models():
+        kind = "bundled" if entry.bundled else "yours"
+        classes = ", ".join(entry.class_names)
+        typer.echo(f"{entry.name}  ({kind}; {classes})  {entry.description}")
+
+
+@models_app.command("show")
+def show_command(name: Annotated[str, typer.Argument(help="Name or file.")]) -> None:
+    """Print a model's configuration and provenance."""
+    from .core.checkpoints import find_model, read_config
+
+    path = find_model(name)
+    size = path.stat().st_size / 1e6
+    typer.echo(f"{path} ({size:.1f} MB)")
+    typer.echo(json.dumps(read_config(path), indent=1))
+
+
+@models_app.command("add")
+def add_command(
+    file: Annotated[Path, typer.Argument(help="A .safetensors checkpoint.")],
+    name: Annotated[str | None, typer.Option(help="Under this name.")] = None,
+) -> None:
+    """Copy a checkpoint into the folder of your models."""
+    from .core.checkpoints import add_model
+
+    typer.echo(f"Added {add_model(file, name)}")

@@ -1,0 +1,192 @@
+"""Many images, one after the other; every result is on disk as soon as it is there."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .coco import CocoImage, Source, write_coco
+from .images import IMAGE_SUFFIXES, image_plane, read_image, write_array
+from .progress import Progress, relay
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from numpy.typing import NDArray
+
+    from .detector import Detector
+    from .instances import Instances
+    from .recipe import Recipe
+
+ANNOTATIONS_NAME, RECIPE_NAME = "annotations.coco.json", "recipe.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What became of one image file.
+
+    Parameters
+    ----------
+    path : Path
+        The image.
+    instances : Instances or None
+        Its objects; None when it failed.
+    object_size : float
+        In pixels, as used.
+    error : str
+        Why it failed; empty when it did not.
+    """
+
+    path: Path
+    instances: Instances | None
+    object_size: float = 0.0
+    error: str = ""
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """Expand folders into their image files and check that results get distinct names.
+
+    Raises
+    ------
+    FileNotFoundError
+        When a path does not exist.
+    ValueError
+        When a folder holds no image, or two files have the same stem.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(
+                entry
+                for entry in path.iterdir()
+                if entry.suffix.lower() in IMAGE_SUFFIXES
+                and not entry.name.startswith(".")
+            )
+            if not inside:
+                raise ValueError(f"there is no image in the folder {path}")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise FileNotFoundError(f"no such image file: {path}")
+    twice = [stem for stem, n in Counter(path.stem for path in found).items() if n > 1]
+    if twice:
+        raise ValueError(
+            f"two images are named {twice[0]!r}, and their results would overwrite "
+            "each other; segment them into different folders"
+        )
+    return found
+
+
+def segment_files(
+    detector: Detector, paths: Sequence[Path], out: Path, recipe: Recipe
+) -> Generator[Progress | FileResult, None, list[FileResult]]:
+    """Segment image files and write what was found.
+
+    For each image ``a.png``: ``a_labels.tif``, ``a_objects.csv`` and ``a_overlay.png``;
+    for all: ``annotations.coco.json`` and ``recipe.json``. A file that is no image does
+    not stop the others.
+
+    Yields
+    ------
+    Progress or FileResult
+        Progress inside an image, and the result of each.
+
+    Returns
+    -------
+    list of FileResult
+        In the order of the paths.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    results: list[FileResult] = []
+    for index, path in enumerate(paths):
+        try:
+            result = yield from relay(
+                _segment_file(detector, path, out, recipe),
+                partial(Progress, index, len(paths), path.name),
+            )
+        except ValueError as error:
+            result = FileResult(path, None, error=str(error))
+        results.append(result)
+        yield result
+    recipe.write(out / RECIPE_NAME)
+    write_coco(
+        out / ANNOTATIONS_NAME,
+        [
+            _coco_image(result.path, result.instances, out)
+            for result in results
+            if result.instances is not None
+        ],
+    )
+    return results
+
+
+def _segment_file(
+    detector: Detector, path: Path, out: Path, recipe: Recipe
+) -> Generator[Progress, None, FileResult]:
+    image = read_image(path)
+    encoding, kept = yield from detector.segment(image, recipe)
+    instances = recipe.apply(kept)
+    label_image = instances.to_label_image()
+    write_array(out / f"{path.stem}_labels.tif", label_image)
+    write_objects(out / f"{path.stem}_objects.csv", instances)
+    plane = image_plane(image, channel=recipe.channel)
+    write_array(out / f"{path.stem}_overlay.png", overlay(plane, label_image))
+    return FileResult(path, instances, encoding.object_size)
+
+
+def _coco_image(path: Path, instances: Instances, out: Path) -> CocoImage:
+    relative = Path(os.path.relpath(path.resolve(), out.resolve()))
+    return CocoImage(
+        # Readers look beside the annotations; the whole way there is in ``source``.
+        path.name,
+        instances,
+        source=Source(path=relative.as_posix()),
+    )
+
+
+def write_objects(path: Path, instances: Instances) -> None:
+    """Write the table of objects as CSV, atomically: id, class, score, area, box."""
+    table = instances.features()
+    temporary = path.with_name(f".{path.name}.part")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*table, "x_min", "y_min", "x_max", "y_max"])
+        for row in zip(*table.values(), instances.boxes, strict=True):
+            index, name, score, area, box = row
+            corners = [f"{value:.2f}" for value in box]
+            writer.writerow([index, name, f"{score:.4f}", area, *corners])
+    os.replace(temporary, path)
+
+
+def overlay(plane: NDArray[np.float32], label_image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Draw objects over an image: a faint fill and a crisp outline, a colour each.
+
+    Parameters
+    ----------
+    plane : ndarray
+        Shape (H, W, 3), float32 in [0, 1].
+    label_image : ndarray
+        Shape (H, W), integers, 0 = background.
+
+    Returns
+    -------
+    ndarray
+        Shape (H, W, 3), uint8.
+    """
+    from skimage.color import label2rgb
+    from skimage.segmentation import find_boundaries
+
+    filled = label2rgb(label_image, plane, alpha=0.25, bg_label=0, saturation=1)
+    crisp = label2rgb(label_image, plane, alpha=1.0, bg_label=0, saturation=1)
+    edges = find_boundaries(label_image, mode="inner")
+    filled[edges] = crisp[edges]
+    drawn: NDArray[np.uint8] = (filled * 255 + 0.5).astype(np.uint8)
+    return drawn

@@ -1,0 +1,143 @@
+"""Compare two sets of files, true and predicted."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .coco import read_coco
+from .images import IMAGE_SUFFIXES, read_image
+from .instances import Instances
+from .metrics import Evaluation, evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+# What `segment` adds to an image's name.
+LABELS_ENDING = "_labels"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Evaluations of all images and of groups of them.
+
+    Parameters
+    ----------
+    evaluations : dict of str to Evaluation
+        "all", then one a group.
+    missing : tuple of str
+        Images of the truth without a prediction; they count as images in which nothing
+        was predicted.
+    """
+
+    evaluations: Mapping[str, Evaluation]
+    missing: tuple[str, ...] = ()
+
+    def to_text(self) -> str:
+        """Return a table a group, for a person."""
+        parts = (
+            [f"{len(self.missing)} images have no prediction"] if self.missing else []
+        )
+        for name, evaluation in self.evaluations.items():
+            parts += [f"[{name}]", evaluation.to_table()]
+        return "\n".join(parts)
+
+    def write(self, path: Path) -> None:
+        """Write all figures as JSON, atomically."""
+        values = {name: e.to_dict() for name, e in self.evaluations.items()}
+        temporary = path.with_name(f".{path.name}.part")
+        temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        os.replace(temporary, path)
+
+
+def compare(truth: Path, predicted: Path, *, groups: Path | None = None) -> Comparison:
+    """Compare label images matched by stem, or COCO files matched by file name's stem.
+
+    Parameters
+    ----------
+    truth, predicted : Path
+        A folder of label images (``a.png`` is matched by ``a.tif`` and by
+        ``a_labels.tif``), or a COCO file. A folder that ``segment`` wrote is read from
+        its COCO file, so that scores and overlaps count.
+    groups : Path, optional
+        CSV with the columns ``id`` (the stem) and ``modality``.
+
+    Raises
+    ------
+    ValueError
+        When nothing matches, or sizes disagree.
+    """
+    true, guesses = _read(truth), _read(predicted)
+    common = [name for name in true if name in guesses]
+    if not common:
+        raise ValueError(f"no name in {truth} has a match in {predicted}")
+    missing = tuple(name for name in true if name not in guesses)
+    if missing:
+        true = {name: true[name] for name in common}
+    members = {"all": common, **_groups(groups, common)}
+    return Comparison(
+        {
+            group: evaluate(
+                [_label_image(true[name]) for name in names],
+                [guesses[name] for name in names],
+                names=names,
+            )
+            for group, names in members.items()
+        },
+        missing,
+    )
+
+
+def _label_image(objects: Instances | NDArray[Any]) -> NDArray[Any]:
+    return objects.to_label_image() if isinstance(objects, Instances) else objects
+
+
+def _read(path: Path) -> dict[str, Instances | NDArray[Any]]:
+    if path.is_dir():
+        from .batch import ANNOTATIONS_NAME
+
+        if (path / ANNOTATIONS_NAME).is_file():
+            path = path / ANNOTATIONS_NAME
+        else:
+            return _read_folder(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is neither a folder nor a file")
+    return {
+        Path(image.file_name).stem: image.to_instances()
+        for image in read_coco(path).images
+    }
+
+
+def _read_folder(folder: Path) -> dict[str, Instances | NDArray[Any]]:
+    files = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES
+    )
+    results = [path for path in files if path.stem.endswith(LABELS_ENDING)]
+    found: dict[str, Instances | NDArray[Any]] = {
+        path.stem.removesuffix(LABELS_ENDING): read_image(path)
+        for path in results or files
+    }
+    if not found:
+        raise ValueError(f"there is no label image in {folder}")
+    return found
+
+
+def _groups(path: Path | None, names: list[str]) -> dict[str, list[str]]:
+    if path is None:
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {"id", "modality"} <= rows[0].keys():
+        raise ValueError(f"{path} must have the columns id and modality")
+    known = set(names)
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        if row["id"] in known:
+            groups.setdefault(row["modality"], []).append(row["id"])
+    return dict(sorted(groups.items()))

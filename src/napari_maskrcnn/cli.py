@@ -100,7 +100,7 @@ def segment(
     from .core.batch import FileResult, find_images, segment_files
     from .core.recipe import Recipe
 
-    given = {
+    given: dict[str, Any] = {
         "model": model,
         "score_threshold": score,
         "mask_threshold": mask,

@@ -44,7 +44,7 @@ def coco_map(
     """
     library = _library()
     if isinstance(truth, Mapping):
-        document: dict[str, Any] = {**truth}
+        document: dict[str, Any] = {str(key): value for key, value in truth.items()}
         found: Any = (
             predicted["annotations"] if isinstance(predicted, Mapping) else predicted
         )

@@ -86,18 +86,19 @@ def from_masks(
     image_shape : tuple of int
         ``(height, width)`` of the frame.
     """
-    height = image_shape[0]
-    tables = []
-    for number, (mask, (y, x)) in enumerate(
-        zip(masks, np.asarray(offsets).tolist(), strict=True)
-    ):
+    ends = [np.empty(0, dtype=np.int64)]
+    for mask in masks:
         # A row of zeros below each column: no run goes on into the next column.
-        columns = np.zeros((mask.shape[1], mask.shape[0] + 1), dtype=np.int8)
+        columns = np.zeros((mask.shape[1], mask.shape[0] + 1), dtype=bool)
         columns[:, :-1] = mask.T
-        steps = np.diff(columns.reshape(-1), prepend=np.int8(0))
-        ends = np.flatnonzero(steps)
-        column, row = np.divmod(ends, columns.shape[1])
-        positions = ((column + x) * height + row + y).reshape(-1, 2)
-        tables.append(np.insert(positions, 0, number, axis=1))
-    table = np.concatenate([np.empty((0, 3), dtype=np.int64), *tables])
-    return merged(image_shape, len(masks), *np.ascontiguousarray(table.T))
+        flat = columns.reshape(-1)
+        changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+        ends.append(np.concatenate([[0], changes]) if flat[:1].any() else changes)
+    sizes = np.array([len(found) for found in ends[1:]], dtype=np.int64)
+    objects = np.repeat(np.arange(len(masks), dtype=np.int64), sizes)
+    heights = np.array([mask.shape[0] + 1 for mask in masks], dtype=np.int64)
+    x, y = np.divmod(np.concatenate(ends), heights[objects])
+    offsets = np.asarray(offsets, dtype=np.int64).reshape(-1, 2)
+    positions = (x + offsets[objects, 1]) * image_shape[0] + y + offsets[objects, 0]
+    starts, stops = positions[0::2], positions[1::2]
+    return merged(image_shape, len(masks), objects[0::2], starts, stops)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # 255-fold lies half-way between two integers is then kept exactly: 0.5 among them.
 FULL = 255
 MAX_UINT16 = 65_535
+MAX_INT32, MAX_INT64 = 2**31 - 1, 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,7 +169,7 @@ class Instances:
         Parameters
         ----------
         dtype : dtype, optional
-            By default uint16 while the ids fit, else int32.
+            By default the first of uint16, int32 and int64 that holds the ids.
 
         Returns
         -------
@@ -177,7 +178,7 @@ class Instances:
         """
         highest = int(self.ids.max(initial=0))
         if dtype is None:
-            dtype = np.uint16 if highest <= MAX_UINT16 else np.int32
+            dtype = _label_dtype(highest)
         elif highest > np.iinfo(dtype).max:
             raise ValueError(f"the id {highest} does not fit into {np.dtype(dtype)}")
         label_image = np.zeros(self.image_shape, dtype)
@@ -280,6 +281,8 @@ def check_label_image(label_image: ArrayLike) -> NDArray[Any]:
         raise ValueError(f"a label image must have two axes, got shape {labels.shape}")
     if labels.size and labels.min() < 0:
         raise ValueError(f"labels must not be negative, got {labels.min()}")
+    if labels.size and labels.max() > MAX_INT64:
+        raise ValueError(f"labels must be below 2^63, got {labels.max()}")
     return labels
 
 
@@ -287,7 +290,9 @@ def label_windows(
     labels: NDArray[Any],
 ) -> tuple[NDArray[np.int64], list[tuple[slice, slice]]]:
     """Return the labels of a label image in rising order, and their tight windows."""
-    highest = int(labels.max(initial=0))
+    if not labels.size:
+        return np.zeros(0, np.int64), []
+    highest = int(labels.max())
     if highest > 10 * labels.size + MAX_UINT16:
         # find_objects makes a list as long as the highest label: close the gaps first.
         values, compact = np.unique(labels, return_inverse=True)
@@ -302,6 +307,12 @@ def label_windows(
     pairs = [(k, (w[0], w[1])) for k, w in enumerate(found, start=1) if w is not None]
     present = np.array([k for k, _ in pairs], np.int64)
     return values[present].astype(np.int64), [window for _, window in pairs]
+
+
+def _label_dtype(highest: int) -> DTypeLike:
+    if highest <= MAX_UINT16:
+        return np.uint16
+    return np.int32 if highest <= MAX_INT32 else np.int64
 
 
 def _per_object(

@@ -123,16 +123,16 @@ def scale_intensity(image: NDArray[Any]) -> NDArray[np.float32]:
     if usable.size == 0:
         return np.zeros(image.shape, np.float32)
     stride = max(1, usable.size // PERCENTILE_SAMPLES)
-    low, high = np.percentile(usable[::stride], (LOW_PERCENTILE, HIGH_PERCENTILE))
-    if high <= low:
-        # A few bright pixels on an even ground: the percentiles coincide.
-        low, high = usable.min(), usable.max()
-    if high <= low or not np.isfinite(high - low):
-        return np.zeros(image.shape, np.float32)
-    values = np.where(finite, values, low)
-    scaled: NDArray[np.float32] = np.clip((values - low) / (high - low), 0, 1).astype(
-        np.float32
-    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, high = np.percentile(usable[::stride], (LOW_PERCENTILE, HIGH_PERCENTILE))
+        if high <= low:
+            # A few bright pixels on an even ground: the percentiles coincide.
+            low, high = usable.min(), usable.max()
+        # The range of float64 itself has no number in float64.
+        if high <= low or not np.isfinite(high - low):
+            return np.zeros(image.shape, np.float32)
+    values = np.clip(np.where(finite, values, low), low, high)
+    scaled: NDArray[np.float32] = ((values - low) / (high - low)).astype(np.float32)
     return scaled
 
 
@@ -167,7 +167,7 @@ def read_image(path: str | Path) -> NDArray[Any]:
             return np.asarray(tifffile.imread(path))
         from imageio import v3 as imageio
 
-        return np.asarray(imageio.imread(path))
+        image = np.asarray(imageio.imread(path))
     except MemoryError:
         raise
     except Exception as error:
@@ -175,6 +175,8 @@ def read_image(path: str | Path) -> NDArray[Any]:
         raise ValueError(
             f"{path.name} could not be read as an image: {first_line}"
         ) from error
+    # The lone picture of a GIF comes with an axis for its frames.
+    return image[0] if image.ndim > 2 and len(image) == 1 else image
 
 
 def write_array(path: str | Path, array: NDArray[Any]) -> None:

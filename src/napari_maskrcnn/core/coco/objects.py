@@ -185,10 +185,13 @@ class CocoObjects:
         if largest > np.iinfo(dtype).max:
             raise ValueError(f"the id {largest} does not fit into {np.dtype(dtype)}")
         runs = self._with_filled_boxes() if fill_boxes else self.runs
+        ids, shown = self.ids, np.flatnonzero(crowd | ~self.crowd)
+        if len(shown) < len(self):
+            runs, ids = runs[shown], ids[shown]
         areas = runs.areas()
-        order = np.argsort(-areas, kind="stable")
-        order = order[(areas > 0)[order] & (crowd | ~self.crowd[order])]
-        return runs[order].to_label_image(self.ids[order], dtype)
+        ranks = np.empty_like(areas)
+        ranks[np.argsort(-areas, kind="stable")] = np.arange(len(areas))
+        return runs.to_label_image(ids, dtype, ranks)
 
     def _with_filled_boxes(self) -> Runs:
         """Return the runs, those of an empty object being its whole box."""

@@ -135,7 +135,9 @@ def _box(
         return box
     if box is None:
         report(name, f"bbox is {shown(row.get('bbox'))}", "taken from the mask")
-    elif any(abs(a - b) > _BOX_TOLERANCE for a, b in zip(box, tight, strict=True)):
+    elif box != tight and any(
+        abs(a - b) > _BOX_TOLERANCE for a, b in zip(box, tight, strict=True)
+    ):
         what = f"bbox {shown(row.get('bbox'))} is not that of the mask"
         report(name, what, "taken from the mask")
     return tight

@@ -15,7 +15,7 @@ import numpy as np
 from napari_maskrcnn.core.coco.runs import Runs, merged, ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Iterable, Sequence
 
 MAX_FRAME = 2**32 - 1
 """Pixels of the largest frame: the counts of the COCO API have 32 bits."""
@@ -111,67 +111,18 @@ def decode(
     }
     texts = ["" if number in faults else s for number, s in enumerate(strings)]
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
-    data = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
-    values, sizes, bad = _from_characters(data.astype(np.int64) - 48, lengths)
-    for number in np.flatnonzero(bad).tolist():
+    codes = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
+    values, sizes, bad = _from_characters(codes, lengths)
+    for number in bad.tolist():
         faults.setdefault(number, "the counts are no compressed RLE")
-    counts = _undo_differences(values, sizes)
-    runs, wrong = from_counts(counts, sizes, image_shape, skip=faults)
+    table, firsts = _pairs(values, sizes)
+    _undo_differences(table, firsts, sizes)
+    runs, wrong = _runs(table, firsts, image_shape, faults)
     return runs, {**wrong, **faults}
 
 
-def _from_characters(
-    codes: np.ndarray, lengths: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the numbers in `codes`, how many each string has, and which are bad."""
-    of = np.repeat(np.arange(len(lengths)), lengths)
-    ends = (codes & 32) == 0
-    last = np.cumsum(lengths)[lengths > 0] - 1
-    cut = last[~ends[last]]  # the string stops within a number
-    ends[last] = True
-    begins = np.flatnonzero(np.concatenate([[True], ends[:-1]])[: len(codes)])
-    groups = np.diff(np.append(begins, len(codes)))
-    group = ranges(groups)
-    bad = np.zeros(len(lengths), dtype=bool)
-    bad[of[cut]] = True
-    bad[of[(codes < 0) | (codes > 63) | (group >= _MAX_GROUPS)]] = True
-    sizes = np.bincount(of[begins], minlength=len(lengths))
-    if not len(codes):
-        return codes, sizes, bad
-    shifts = 5 * np.minimum(group, _MAX_GROUPS - 1)
-    values = np.add.reduceat((codes & 31) << shifts, begins)
-    final = begins + groups - 1
-    negative = (codes[final] & 16) != 0
-    values[negative] -= 1 << (shifts[final][negative] + 5)
-    return values, sizes, bad
-
-
-def _undo_differences(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Turn differences to the count before last, from the fourth on, into counts."""
-    counts = values.copy()
-    place = ranges(sizes)
-    of = np.repeat(np.arange(len(sizes)), sizes)
-    for chosen in (place % 2 == 1, (place % 2 == 0) & (place > 0)):
-        counts[chosen] = _running_sum(values[chosen], of[chosen])
-    return counts
-
-
-def _running_sum(values: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """Return the running sum, begun anew wherever `of` changes."""
-    if not len(values):
-        return values
-    total: np.ndarray = np.cumsum(values)
-    first = np.flatnonzero(np.concatenate([[True], of[1:] != of[:-1]]))
-    lengths = np.diff(np.append(first, len(values)))
-    total -= np.repeat(total[first] - values[first], lengths)
-    return total
-
-
 def from_counts(
-    counts: np.ndarray,
-    sizes: np.ndarray,
-    image_shape: tuple[int, int],
-    skip: Container[int] = (),
+    counts: np.ndarray, sizes: np.ndarray, image_shape: tuple[int, int]
 ) -> tuple[Runs, dict[int, str]]:
     """Return the runs of uncompressed counts, and what is wrong with which of them.
 
@@ -183,40 +134,99 @@ def from_counts(
         ``(N,)`` int64, how many counts each object has.
     image_shape : tuple of int
         ``(height, width)`` of the frame.
-    skip : container of int
-        Objects to leave empty, whatever their counts.
 
     Returns
     -------
     Runs, dict of int to str
         As in `decode`.
     """
-    of = np.repeat(np.arange(len(sizes)), sizes)
-    frame = image_shape[0] * image_shape[1]
-    negative = np.bincount(of, weights=counts < 0, minlength=len(sizes)) > 0
-    # As floats no sum can wrap around to the right one; below 2**53 they are exact.
-    totals = np.bincount(of, weights=counts, minlength=len(sizes))
-    faults = {}
-    for number in np.flatnonzero(negative | (totals != frame)).tolist():
-        faults[number] = (
-            "the counts hold a negative run"
-            if negative[number]
-            else f"the counts cover {totals[number]:.0f} pixels of {frame}"
+    table, firsts = _pairs(counts, sizes)
+    return _runs(table, firsts, image_shape, ())
+
+
+def _from_characters(
+    codes: np.ndarray, lengths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the numbers in the characters, how many each string has, the bad ones."""
+    codes = codes - np.uint8(48)  # a character below wraps around and is too high, too
+    stops = np.cumsum(lengths)
+    ends = (codes & 32) == 0
+    last = stops[lengths > 0] - 1
+    wrong = [last[~ends[last]], np.flatnonzero(codes > 63)]
+    ends[last] = True  # a string that stops within a number ends there all the same
+    finals = np.flatnonzero(ends)
+    begins = np.concatenate([[0], finals[:-1] + 1])[: len(finals)]
+    groups = finals - begins + 1
+    wrong.append(begins[groups > _MAX_GROUPS])
+    groups = np.minimum(groups, _MAX_GROUPS)
+    values = (codes[begins] & 31).astype(np.int64)
+    longer = np.flatnonzero(groups > 1)  # few: most numbers take one character
+    for group in range(1, _MAX_GROUPS):
+        longer = longer[groups[longer] > group]
+        values[longer] |= (codes[begins[longer] + group] & 31).astype(np.int64) << (
+            5 * group
         )
-    good = np.ones(len(sizes), dtype=bool)
-    good[list(faults)] = False
-    good[[number for number in range(len(sizes)) if number in skip]] = False
-    place = ranges(sizes)
-    counts = np.where(good[of], counts, 0)
-    stops = _running_sum(counts, of)
-    objects = (place % 2 == 1) & (counts > 0)
-    return (
-        merged(
-            image_shape,
-            len(sizes),
-            of[objects],
-            (stops - counts)[objects],
-            stops[objects],
-        ),
-        faults,
-    )
+    negative = np.flatnonzero(codes[finals] & 16)
+    values[negative] -= 1 << (5 * groups[negative])
+    sizes = np.diff(np.searchsorted(begins, stops), prepend=0)
+    bad = np.searchsorted(stops, np.concatenate(wrong), side="right")
+    return values, sizes, np.unique(bad)
+
+
+def _pairs(values: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Put each object's numbers in rows of two: a gap and the run that follows it.
+
+    Returns
+    -------
+    table : np.ndarray
+        ``(R, 2)`` int64; the run after a last gap is 0.
+    firsts : np.ndarray
+        ``(N + 1,)``: the rows of object i are ``firsts[i:i+2]``.
+    """
+    firsts = np.concatenate([[0], np.cumsum((sizes + 1) // 2)])
+    table = np.zeros((int(firsts[-1]), 2), dtype=np.int64)
+    shifts = 2 * firsts[:-1] - (np.cumsum(sizes) - sizes)
+    table.reshape(-1)[np.arange(len(values)) + np.repeat(shifts, sizes)] = values
+    return table, firsts
+
+
+def _undo_differences(table: np.ndarray, firsts: np.ndarray, sizes: np.ndarray) -> None:
+    """Turn differences to the count before last, from the fourth on, into counts."""
+    heads = firsts[:-1][np.diff(firsts) > 0]
+    first_gaps = table[heads, 0]
+    table[heads, 0] = 0  # no count is a difference to the first
+    befores = table[heads]
+    np.cumsum(table, axis=0, out=table)
+    table -= np.repeat(table[heads] - befores, np.diff(np.append(heads, len(table))), 0)
+    table[heads, 0] = first_gaps
+    table[firsts[1:][sizes % 2 == 1] - 1, 1] = 0  # no run follows the last gap
+
+
+def _runs(
+    table: np.ndarray,
+    firsts: np.ndarray,
+    image_shape: tuple[int, int],
+    skip: Iterable[int],
+) -> tuple[Runs, dict[int, str]]:
+    """Return the runs in a table of gaps and runs, and the objects that are wrong."""
+    frame = image_shape[0] * image_shape[1]
+    rows = np.diff(firsts)
+    faults = {}
+    for row in np.flatnonzero((table < 0).any(axis=1)).tolist():
+        number = int(np.searchsorted(firsts, row, side="right")) - 1
+        faults[number] = "the counts hold a negative run"
+    # Counts beyond the frame are cut to just beyond it, so that no sum can overflow.
+    np.clip(table, 0, frame + 1, out=table)
+    stops = np.cumsum(table.reshape(-1)).reshape(-1, 2)
+    totals = np.concatenate([[0], stops[:, 1]])[firsts]
+    for number in np.flatnonzero(np.diff(totals) != frame).tolist():
+        covered = int(totals[number + 1] - totals[number])
+        what = f"the counts cover {covered} pixels of {frame}"
+        faults.setdefault(number, what)
+    stops -= np.repeat(totals[:-1], rows)[:, np.newaxis]
+    kept = table[:, 1] > 0
+    for number in (*faults, *skip):
+        kept[firsts[number] : firsts[number + 1]] = False
+    objects = np.repeat(np.arange(len(rows)), rows)[kept]
+    runs = merged(image_shape, len(rows), objects, *stops[kept].T)
+    return runs, faults

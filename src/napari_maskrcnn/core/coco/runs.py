@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -142,7 +142,9 @@ class Runs:
             )
         ]
 
-    def to_label_image(self, ids: np.ndarray, dtype: type | np.dtype) -> np.ndarray:
+    def to_label_image(
+        self, ids: np.ndarray, dtype: Any, ranks: np.ndarray | None = None
+    ) -> np.ndarray:
         """Paint the objects, later ones over earlier ones.
 
         Parameters
@@ -151,6 +153,9 @@ class Runs:
             ``(N,)`` integer, the value of each object.
         dtype : data-type
             Integer dtype that holds all `ids`.
+        ranks : np.ndarray, optional
+            ``(N,)``: where two objects share a pixel, the one of higher rank has it,
+            instead of the later one.
 
         Returns
         -------
@@ -160,7 +165,8 @@ class Runs:
         label_image = np.zeros(self.image_shape, dtype=dtype)
         alone, overlapping = self._split_overlapping()
         _paint_disjoint(label_image, alone, np.asarray(ids))
-        order = np.argsort(overlapping.objects, kind="stable")
+        objects = overlapping.objects
+        order = np.argsort(objects if ranks is None else ranks[objects], kind="stable")
         _paint_in_order(label_image, overlapping, np.asarray(ids), order)
         return label_image
 
@@ -175,13 +181,15 @@ class Runs:
 
     def _split_overlapping(self) -> tuple[Runs, Runs]:
         """Return the runs that share no pixel with another object, and the others."""
-        order = np.argsort(self.starts, kind="stable")
+        order = np.argsort(self.starts)
         starts, stops = self.starts[order], self.stops[order]
         reach = np.maximum.accumulate(stops)
         shared = np.zeros(len(order), dtype=bool)
         shared[1:] = starts[1:] < reach[:-1]
         # A run is hit from behind by the next one or by none: starts ascend.
         shared[:-1] |= starts[1:] < stops[:-1]
+        if not shared.any():
+            return self, self._select(shared)
         chosen = np.empty_like(shared)
         chosen[order] = shared
         return self._select(~chosen), self._select(chosen)
@@ -232,9 +240,11 @@ def gathered(
     objects = np.concatenate(
         [empty, *(np.asarray(numbers)[runs.objects] for numbers, runs in parts)]
     ).astype(np.int64, copy=False)
-    order = np.argsort(objects, kind="stable")
     starts = np.concatenate([empty, *(runs.starts for _, runs in parts)])
     stops = np.concatenate([empty, *(runs.stops for _, runs in parts)])
+    if (objects[1:] >= objects[:-1]).all():
+        return Runs(image_shape, count, objects, starts, stops)
+    order = np.argsort(objects, kind="stable")
     return Runs(image_shape, count, objects[order], starts[order], stops[order])
 
 

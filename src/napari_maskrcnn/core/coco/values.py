@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+_PLAIN = {int, float}
 LARGEST = 2**53
 """Whole numbers up to here are the same as floating-point numbers."""
 
@@ -34,7 +35,7 @@ def numbers(values: Any, count: int | None = None) -> list[float] | None:
     """Return a list of finite numbers, `count` of them; None if `values` is none."""
     if not isinstance(values, list) or (count is not None and len(values) != count):
         return None
-    if all(type(value) is float or type(value) is int for value in values):
+    if set(map(type, values)) <= _PLAIN:
         try:
             if math.isfinite(math.fsum(values)):
                 return values

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import torch
     from torch import Tensor
@@ -24,6 +25,11 @@ FORMAT = "napari-maskrcnn/1"
 SUFFIX = ".safetensors"
 # The longest header that is read before a file is called broken.
 MAX_HEADER_BYTES = 16_000_000
+# What torch's reader raises for a pickle that is refused, cut off, or none at all.
+_BROKEN_PICKLE = (
+    pickle.UnpicklingError, RuntimeError, EOFError, LookupError, AttributeError,
+    TypeError, ValueError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,13 @@ class Checkpoint:
     state: dict[str, Tensor]
 
     def build(self) -> MaskRCNN:
-        """Build the network, load the weights and return it in evaluation mode."""
+        """Build the network, load the weights and return it in evaluation mode.
+
+        Raises
+        ------
+        ValueError
+            When the architecture is unknown, or the weights are another network's.
+        """
         from .architectures import build
 
         architecture = self.config["architecture"]
@@ -51,12 +63,18 @@ class Checkpoint:
             len(self.config["class_names"]) + 1,
             architecture["arguments"],
         )
-        network.load_state_dict(
-            {
-                key: value.float() if value.is_floating_point() else value
-                for key, value in self.state.items()
-            }
-        )
+        state = {
+            key: value.float() if value.is_floating_point() else value
+            for key, value in self.state.items()
+        }
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            # torch lists every tensor, line by line.
+            raise ValueError(
+                f"the weights do not fit the architecture {architecture['name']!r} "
+                f"with {len(self.config['class_names'])} classes"
+            ) from error
         return network.eval()
 
 
@@ -133,7 +151,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
             header = json.loads(file.read(length))
         config = json.loads(header["__metadata__"]["config"])
         version = config["format"]
-    except (struct.error, KeyError, TypeError, ValueError) as error:
+    except (struct.error, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(wrong) from error
     if version != FORMAT:
         raise ValueError(
@@ -143,10 +161,42 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def _complete(config: dict[str, Any], name: str) -> dict[str, Any]:
-    for key in ("architecture", "class_names", "object_size"):
+    for key, (fits, words) in _REQUIRED.items():
         if key not in config:
             raise ValueError(f"the configuration of {name} lacks {key!r}")
+        if not fits(config[key]):
+            raise ValueError(
+                f"{key} in the configuration of {name} must be {words}, "
+                f"got {config[key]!r}"
+            )
     return config
+
+
+def _is_architecture(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and isinstance(value.get("arguments"), dict)
+    )
+
+
+def _are_names(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(name, str) for name in value)
+    )
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 < value < float("inf")
+
+
+_REQUIRED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "architecture": (_is_architecture, "a name with arguments"),
+    "class_names": (_are_names, "a list of names"),
+    "object_size": (_is_size, "a positive number"),
+}
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -171,8 +221,6 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     ValueError
         When the file holds anything but tensors, or code to be run.
     """
-    import pickle
-
     from napari_maskrcnn.core import preload  # noqa: F401
 
     import torch
@@ -181,7 +229,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     try:
         # weights_only: a pickle may run any code when it is opened.
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except _BROKEN_PICKLE as error:
         raise ValueError(f"{name} holds more than weights, or is damaged") from error
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         state = state["model"]
@@ -270,7 +318,8 @@ def add_model(file: str | Path, name: str | None = None) -> Path:
     file = Path(file)
     checkpoint = read_checkpoint(file)
     name = name or file.stem
-    if name in {entry.name for entry in list_models()} or Path(name).name != name:
+    possible = Path(name).name == name and not name.startswith(".")
+    if not possible or name in {entry.name for entry in list_models()}:
         raise ValueError(
             f"the name {name!r} is taken or not a file name; choose another"
         )

@@ -18,6 +18,22 @@ if TYPE_CHECKING:
 SCORE_FLOOR = 0.05
 NMS_CEILING = 0.6
 MAX_DETECTIONS = 2000
+_Kinds = tuple[type, ...]
+_NAME: tuple[_Kinds, str] = ((str,), "a name")
+_NUMBER: tuple[_Kinds, str] = ((int, float), "a number")
+_WHOLE: tuple[_Kinds, str] = ((int,), "a whole number")
+_KINDS: dict[str, tuple[_Kinds, str]] = {
+    "model": _NAME,
+    "object_size": ((int, float, type(None)), "a number or null"),
+    "channel": ((int, type(None)), "a whole number or null"),
+    "score_threshold": _NUMBER,
+    "mask_threshold": _NUMBER,
+    "nms_threshold": _NUMBER,
+    "min_area": _WHOLE,
+    "classes": ((list,), "a list of names"),
+    "max_detections": _WHOLE,
+    "device": _NAME,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +139,7 @@ class Recipe:
                 f"unknown key {unknown[0]!r} in the recipe; known are "
                 f"{', '.join(sorted(known))}"
             )
-        try:
-            return cls(**_typed(values))
-        except TypeError as error:
-            raise ValueError(f"wrong value in the recipe: {error}") from error
+        return cls(**_typed(values))
 
     def write(self, path: str | Path) -> None:
         """Write the recipe under a temporary name, then rename it into place."""
@@ -145,6 +158,13 @@ class Recipe:
 
 
 def _typed(values: dict[str, Any]) -> dict[str, Any]:
-    if "classes" in values:
-        values["classes"] = tuple(values["classes"])
-    return values
+    """Check the types that JSON gave; the ranges are checked by the recipe itself."""
+    for key, value in values.items():
+        kinds, words = _KINDS[key]
+        # To Python, True is a whole number.
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            raise ValueError(f"{key} in a recipe must be {words}, got {value!r}")
+    classes = values.get("classes", ())
+    if not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"classes in a recipe must be a list of names, got {classes}")
+    return {**values, "classes": tuple(classes)}

@@ -173,7 +173,7 @@ def test_a_channel_can_be_chosen() -> None:
         )
     mean = image_plane(NOISE[..., :3], rgb=False)
     assert (mean[..., 0] == mean[..., 2]).all()
-    with pytest.raises(ValueError, match="channel must be from 0 to 3 .* got 4"):
+    with pytest.raises(ValueError, match=r"channel must be from 0 to 3 .* got 4"):
         image_plane(NOISE, channel=4)
     with pytest.raises(ValueError, match="got -1"):
         image_plane(NOISE, channel=-1)

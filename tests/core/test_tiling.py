@@ -106,9 +106,7 @@ def truth() -> NDArray[np.uint16]:
 
 
 @pytest.mark.parametrize("size", [160, 192, 224, 288, 350, 512])
-def test_each_object_comes_once_and_whole(
-    truth: NDArray[np.uint16], size: int
-) -> None:
+def test_each_object_comes_once_and_whole(truth: NDArray[np.uint16], size: int) -> None:
     plan = plan_windows(truth.shape, size, 48)
     found = join([seen_by(truth, window, None) for window in plan], plan, MARGIN)
     assert len(found) == truth.max()

@@ -173,8 +173,8 @@ def train(
     import torch
 
     from .core.dataset import read_pairs
-    from .core.training import TrainConfig
     from .core.training import train as train_steps
+    from .core.training_config import TrainConfig
 
     settings = TrainConfig.from_dict(values)
     annotated = read_pairs(images, labels)

@@ -11,13 +11,19 @@ import torch
 
 from .checkpoints import Checkpoint, find_model, read_checkpoint
 from .devices import choose_device, inference_precision, memory_format
-from .encoding import EncodeSettings, Encoding, encode_plane, rescale
+from .encoding import (
+    EncodedWindow,
+    EncodeSettings,
+    Encoding,
+    encode_plane,
+    rescale,
+)
 from .heads import detect_in_encoding
 from .images import image_plane
 from .memory import MemoryLadder
 from .progress import Progress, exhaust, relay
 from .recipe import MAX_DETECTIONS, NMS_CEILING, SCORE_FLOOR, Recipe
-from .sizing import estimate_object_size, network_shape
+from .sizing import SizeEstimate, estimate_object_size, network_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -183,7 +189,10 @@ class Detector:
         warnings: list[str] = []
 
         def attempt() -> Generator[Progress, None, Encoding]:
-            size = yield from self._object_size(plane, recipe)
+            estimate = yield from self._object_size(plane, recipe)
+            if estimate.encoded is not None and self.budget:
+                return self._reused(plane, estimate, estimate.encoded)
+            size = estimate.object_size
             shape = self._network_shape(plane, size)
             return (
                 yield from encode_plane(
@@ -261,9 +270,9 @@ class Detector:
 
     def _object_size(
         self, plane: NDArray[np.float32], recipe: Recipe
-    ) -> Generator[Progress, None, float]:
+    ) -> Generator[Progress, None, SizeEstimate]:
         if recipe.object_size is not None:
-            return recipe.object_size
+            return SizeEstimate(recipe.object_size, recipe.object_size)
         return (
             yield from relay(
                 estimate_object_size(
@@ -271,6 +280,23 @@ class Detector:
                 ),
                 lambda: Progress(0, 0, "Measuring the objects"),
             )
+        )
+
+    def _reused(
+        self,
+        plane: NDArray[np.float32],
+        estimate: SizeEstimate,
+        encoded: EncodedWindow,
+    ) -> Encoding:
+        """Take what the size was measured on for the encoding: it is one."""
+        return Encoding(
+            image_shape=(plane.shape[0], plane.shape[1]),
+            network_shape=encoded.window.outer[2:],
+            object_size=estimate.object_size,
+            windows=(encoded,),
+            plan=(encoded.window,),
+            pixels=None,
+            precision=self._ladder.precision,
         )
 
     def _network_shape(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 MASK_CHUNK = 128
 # Copies of one object in two windows differ by a little of its size.
 SEAM_MARGIN = 8.0
+# So many sure objects for the candidates there are make it likely that some were lost.
+CROWDED = 0.25
 PROPOSAL_WARNING = (
     "The image is so crowded that not every candidate could be looked at; "
     "segment a part of it, or set a larger object size"
@@ -104,8 +105,7 @@ def _detect_in_window(
     )
     yield
     if not len(boxes):
-        nothing = empty_instances(encoding.image_shape, class_names)
-        return replace(nothing, warnings=_warnings(network, encoded, 0))
+        return empty_instances(encoding.image_shape, class_names)
     chunks: list[Tensor] = []
     for start in range(0, len(boxes), MASK_CHUNK):
         part = slice(start, start + MASK_CHUNK)
@@ -134,7 +134,7 @@ def _detect_in_window(
         offsets=offsets,
         ids=np.arange(1, len(boxes) + 1, dtype=np.int64),
         class_names=class_names,
-        warnings=_warnings(network, encoded, len(boxes)),
+        warnings=_warnings(network, encoded, scores),
     )
 
 
@@ -143,15 +143,18 @@ def _shape(encoded: EncodedWindow) -> tuple[int, int]:
     return y1 - y0, x1 - x0
 
 
-def _warnings(network: MaskRCNN, encoded: EncodedWindow, count: int) -> tuple[str, ...]:
+def _warnings(
+    network: MaskRCNN, encoded: EncodedWindow, scores: Tensor
+) -> tuple[str, ...]:
     warnings = []
     cap = network.roi_heads.detections_per_img
-    if count >= cap:
+    if len(scores) >= cap:
         warnings.append(
             f"The cap of {cap} objects was reached, and further ones were dropped; "
             "raise max_detections"
         )
-    if encoded.proposals_full:
+    sure = int((scores >= 0.5).sum())
+    if encoded.proposals_full and sure >= CROWDED * len(encoded.proposals):
         warnings.append(PROPOSAL_WARNING)
     return tuple(warnings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_maskrcnn.core import preload  # noqa: F401
@@ -9,7 +10,7 @@ from napari_maskrcnn.core import preload  # noqa: F401
 import numpy as np
 from torchvision.ops import batched_nms
 
-from .encoding import encode_window, rescale
+from .encoding import EncodedWindow, encode_window, rescale
 from .heads import detect_boxes
 from .tiling import Window
 
@@ -31,6 +32,37 @@ OVERLAP = 0.3
 ENOUGH_OBJECTS = 5
 # A found size this close to the assumed one is trusted; else the next pass decides.
 TRUSTED_FACTOR = 1.7
+# This close, the pass itself serves as the encoding.
+REUSED_FACTOR = 1.3
+
+
+@dataclass(frozen=True, slots=True)
+class SizeEstimate:
+    """How large the objects of an image are.
+
+    Parameters
+    ----------
+    object_size : float
+        The median square root of the box areas, in pixels of the image.
+    assumed : float
+        The size that the pass assumed which found it.
+    encoded : EncodedWindow or None
+        What that pass made of the whole image, if it is small and the sizes are so
+        close that another pass would gain nothing.
+    """
+
+    object_size: float
+    assumed: float
+    encoded: EncodedWindow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """The sure boxes at one assumed size: sides in image pixels, and scores."""
+
+    sides: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    encoded: EncodedWindow | None
 
 
 def estimate_object_size(
@@ -38,7 +70,7 @@ def estimate_object_size(
     plane: NDArray[np.float32],
     native_size: float,
     precision: torch.dtype,
-) -> Generator[None, None, float]:
+) -> Generator[None, None, SizeEstimate]:
     """Find the typical size of the objects in an image.
 
     The boxes that the network is sure of are measured under several assumed sizes, on
@@ -63,36 +95,40 @@ def estimate_object_size(
 
     Returns
     -------
-    float
-        The median square root of the box areas, in pixels of the image; the first
-        assumed size where nothing was found.
+    SizeEstimate
+        Of the first assumed size where nothing was found.
     """
-    best_size, best_cover = ASSUMED_SIZES[0], 0.0
+    best, best_cover = SizeEstimate(ASSUMED_SIZES[0], ASSUMED_SIZES[0]), 0.0
     for assumed in ASSUMED_SIZES:
-        sides, scores = yield from _sizes(
-            network, plane, native_size / assumed, precision
-        )
-        if not len(sides):
+        seen = yield from _look(network, plane, native_size / assumed, precision)
+        if not len(seen.sides):
             continue
-        size = _weighted_median(sides, scores)
-        trusted = 1 / TRUSTED_FACTOR <= size / assumed <= TRUSTED_FACTOR
-        cover = float((sides**2 * scores).sum())
-        if trusted and assumed == ASSUMED_SIZES[0] and len(sides) >= ENOUGH_OBJECTS:
-            return size
-        if trusted and cover > best_cover:
-            best_size, best_cover = size, cover
-    return best_size
+        size = _weighted_median(seen.sides, seen.scores)
+        if not _within(size / assumed, TRUSTED_FACTOR):
+            continue
+        close = _within(size / assumed, REUSED_FACTOR)
+        estimate = SizeEstimate(size, assumed, seen.encoded if close else None)
+        if assumed == ASSUMED_SIZES[0] and len(seen.sides) >= ENOUGH_OBJECTS:
+            return estimate
+        cover = float((seen.sides**2 * seen.scores).sum())
+        if cover > best_cover:
+            best, best_cover = estimate, cover
+    return best
 
 
-def _sizes(
+def _within(ratio: float, factor: float) -> bool:
+    return 1 / factor <= ratio <= factor
+
+
+def _look(
     network: MaskRCNN,
     plane: NDArray[np.float32],
     scale: float,
     precision: torch.dtype,
-) -> Generator[None, None, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Sides, in pixels of the image, and scores of the sure boxes at one scale."""
+) -> Generator[None, None, _Pass]:
     sides, scores = [], []
-    for part in _samples(plane, max(8, round(SAMPLE_SIDE / scale))):
+    parts = _samples(plane, max(8, round(SAMPLE_SIDE / scale)))
+    for part in parts:
         shape = network_shape(part.shape[:2], scale)
         window = Window((0, 0, *shape), (0, 0, *shape))
         encoded = yield from encode_window(
@@ -106,7 +142,8 @@ def _sizes(
         lengths = (boxes[kept, 2:] - boxes[kept, :2]).prod(dim=1).sqrt()
         sides.append(lengths.cpu().double().numpy() / scale)
         scores.append(box_scores[kept].cpu().double().numpy())
-    return np.concatenate(sides), np.concatenate(scores)
+    whole = encoded if parts[0] is plane else None
+    return _Pass(np.concatenate(sides), np.concatenate(scores), whole)
 
 
 def network_shape(image_shape: tuple[int, ...], scale: float) -> tuple[int, int]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
-from itertools import islice
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core import preload  # noqa: F401
@@ -17,128 +15,21 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .architectures import build
-from .augmentation import Augmentation
 from .checkpoints import Checkpoint
-from .dataset import AnnotatedImage, random_view, sampling_weights
+from .dataset import AnnotatedImage, sampling_weights
 from .devices import choose_device, memory_format
 from .progress import relay
+from .training_batches import draw_batch, prefetched
+from .training_config import TrainConfig, learning_rate
 from .training_state import Run, TrainingState
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
 
-Batch = tuple[list["Tensor"], list[dict[str, "Tensor"]]]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """Everything that decides a training run.
-
-    Parameters
-    ----------
-    architecture : str
-        A name of `core.architectures`.
-    arguments : dict
-        Keyword arguments of its builder.
-    class_names : tuple of str
-        Without the background.
-    description : str
-        One line for the list of models.
-    native_size : float
-        Object size in pixels that the network sees; images are rescaled to it.
-    steps : int
-        Optimiser steps, when ``minutes`` is not given.
-    minutes : float, optional
-        Time budget instead: the learning rate falls with the time that has passed, so
-        two runs differ by the speed of the machine.
-    batch_size, crop : int
-        Crops a step, and their side in pixels that the network sees.
-    learning_rate, weight_decay : float
-        Of AdamW; after ``warm_up`` steps the rate falls as a cosine to a hundredth.
-    max_gradient_norm : float
-        Gradients are clipped to it.
-    ema_decay : float
-        Weights are averaged exponentially; the average is what is saved.
-    balance : float
-        See `core.dataset.sampling_weights`.
-    validation_fraction : float
-        Part of the images held out for the validation AP, per appearance.
-    validate_every : int
-        Steps between two validations, 0 for only one at the end.
-    save_every : int
-        Steps between two states from which a killed run goes on.
-    seed : int
-        With the same seed, data, machine and thread count, a run on the CPU gives the
-        same weights.
-    precision : str
-        "bfloat16" or "float32".
-    workers : int
-        Threads that prepare crops while the network runs; 0 prepares them in between.
-    augmentation : Augmentation
-        See there.
-    """
-
-    architecture: str = "small_fpn"
-    arguments: dict[str, Any] = field(default_factory=dict)
-    class_names: tuple[str, ...] = ("object",)
-    description: str = ""
-    native_size: float = 40.0
-    steps: int = 5000
-    minutes: float | None = None
-    batch_size: int = 4
-    crop: int = 320
-    learning_rate: float = 6e-4
-    weight_decay: float = 0.05
-    warm_up: int = 200
-    max_gradient_norm: float = 5.0
-    ema_decay: float = 0.998
-    balance: float = 0.5
-    validation_fraction: float = 0.05
-    validate_every: int = 500
-    save_every: int = 100
-    seed: int = 0
-    precision: str = "bfloat16"
-    workers: int = 0
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 1, got {getattr(self, name)}"
-                )
-        if self.minutes is not None and self.minutes <= 0:
-            raise ValueError(f"minutes must be positive, got {self.minutes}")
-        if self.crop < 64 or self.crop % 32:
-            raise ValueError(
-                f"crop must be a multiple of 32 from 64 on, got {self.crop}"
-            )
-        if self.precision not in ("bfloat16", "float32"):
-            raise ValueError(
-                f"precision must be 'bfloat16' or 'float32', got {self.precision!r}"
-            )
-        if not self.class_names:
-            raise ValueError("class_names must name at least one class")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """Make a configuration from parsed JSON; ValueError for unknown keys."""
-        values = dict(values)
-        try:
-            if "augmentation" in values:
-                values["augmentation"] = Augmentation(**values["augmentation"])
-            if "class_names" in values:
-                values["class_names"] = tuple(values["class_names"])
-            return cls(**values)
-        except TypeError as error:
-            raise ValueError(f"wrong training configuration: {error}") from None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as JSON-able values."""
-        return asdict(self)
+    from .training_batches import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,19 +111,18 @@ def train(
 
     before, started = state.seconds, time.monotonic()
     while (fraction := _fraction(state, config)) < 1:
-        # Closing the pool with the generator leaves no thread behind.
-        with ThreadPoolExecutor(max(1, config.workers)) as pool:
-            stretch = _stretch(state, config)
-            batches = _prefetch(pool if config.workers else None, make, stretch)
+        stretch = _stretch(state, config)
+        # Closed with this generator, so that no thread outlives it.
+        with closing(prefetched(make, stretch, config.workers)) as batches:
             for batch in batches:
                 losses = _step(state, config, batch, fraction)
                 state.step += 1
                 state.seconds = before + time.monotonic() - started
                 fraction = _fraction(state, config)
+                run.log(state, losses)
                 if state.step % config.save_every == 0:
                     run.save(state)
                 yield TrainProgress(state.step, fraction, state.seconds, losses)
-                run.log(state, losses)
                 if fraction >= 1:
                     break
         if _validation_due(state, config, fraction):
@@ -276,47 +166,6 @@ def split(
     )
 
 
-def draw_batch(
-    annotated: Sequence[AnnotatedImage],
-    weights: Sequence[float] | np.ndarray[Any, Any],
-    config: TrainConfig,
-    step: int,
-) -> Batch:
-    """Draw the batch of a step; it depends on the seed and the step alone."""
-    rng = np.random.default_rng([config.seed, step])
-    picks = rng.choice(len(annotated), config.batch_size, p=weights)
-    views = [
-        random_view(
-            annotated[pick],
-            rng,
-            crop=config.crop,
-            native_size=config.native_size,
-            augmentation=config.augmentation,
-        )
-        for pick in picks
-    ]
-    return [image for image, _ in views], [target for _, target in views]
-
-
-def _prefetch(
-    pool: ThreadPoolExecutor | None, make: Any, steps: Sequence[int]
-) -> Iterator[Batch]:
-    """Make batches in order, some ahead of their use where there is a pool."""
-    if pool is None:
-        yield from map(make, steps)
-        return
-    waiting = iter(steps)
-    ahead = [pool.submit(make, step) for step in islice(waiting, 2 * pool._max_workers)]
-    try:
-        while ahead:
-            batch = ahead.pop(0).result()
-            ahead.extend(pool.submit(make, step) for step in islice(waiting, 1))
-            yield batch
-    finally:
-        for future in ahead:
-            future.cancel()
-
-
 def _start(config: TrainConfig, device: torch.device) -> TrainingState:
     torch.manual_seed(config.seed)
     network = build(config.architecture, len(config.class_names) + 1, config.arguments)
@@ -356,13 +205,6 @@ def _validation_due(state: TrainingState, config: TrainConfig, fraction: float) 
     return fraction >= 1 or bool(every and state.step % every == 0)
 
 
-def learning_rate(config: TrainConfig, step: int, fraction: float) -> float:
-    """Return the rate of a step: linear warm-up, then a cosine down to a hundredth."""
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
-    warm_up = min(1.0, (step + 1) / max(1, config.warm_up))
-    return config.learning_rate * warm_up * (0.01 + 0.99 * cosine)
-
-
 def _step(
     state: TrainingState, config: TrainConfig, batch: Batch, fraction: float
 ) -> dict[str, float]:
@@ -390,6 +232,9 @@ def _step(
     loss.backward()
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), config.max_gradient_norm)
     state.optimizer.step()
+    # A young average must forget its random beginning first.
+    decay = min(config.ema_decay, (1 + state.step) / (10 + state.step))
+    state.average.multi_avg_fn = get_ema_multi_avg_fn(decay)
     state.average.update_parameters(state.network)
     return {
         "loss": value,

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from torchvision.models.detection import MaskRCNN
 
 STATE_NAME, CONFIG_NAME, HISTORY_NAME = "state.pt", "config.json", "history.csv"
-# Keys that may change when a run is taken up again: they do not touch the weights
-# that are already there.
-FREE_KEYS = {"steps", "minutes", "validate_every", "save_every", "workers"}
+# Keys that may change when a run is taken up again: they do not touch the weights that
+# are already there, and an average forgets its earlier decay.
+FREE_KEYS = {
+    "steps", "minutes", "validate_every", "save_every", "workers", "ema_decay",
+    "description",
+}  # fmt: skip
 HISTORY_FIELDS = (
     "step",
     "seconds",

@@ -1,0 +1,46 @@
+"""Medians of time and peaks of memory, measured side by side in one run."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+STATUS = Path("/proc/self/status")
+CLEAR_REFS = Path("/proc/self/clear_refs")
+
+
+def _status(field: str) -> float:
+    """Return a field of the process's status in MB."""
+    for line in STATUS.read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1000
+    raise ValueError(f"no field {field} in {STATUS}")
+
+
+def peak_memory(work: Callable[[], object]) -> float:
+    """Return how many MB of memory a piece of work added at its peak (Linux)."""
+    gc.collect()
+    # Resets the high-water mark of the resident memory.
+    CLEAR_REFS.write_text("5")
+    before = _status("VmRSS")
+    work()
+    return max(0.0, _status("VmHWM") - before)
+
+
+def medians(
+    works: dict[str, Callable[[], object]], repeats: int
+) -> dict[str, float]:
+    """Return the median seconds of each piece of work, run in turns."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for name, work in works.items():
+        work()  # the first run pays for imports and caches
+        del name
+    for _ in range(repeats):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}

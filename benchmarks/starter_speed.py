@@ -1,0 +1,59 @@
+"""The starter against torchvision's maskrcnn_resnet50_fpn, one 512 x 512 image, CPU.
+
+    python benchmarks/starter_speed.py
+
+torchvision's network is called plainly and has random weights, so it finds nothing and
+skips its mask head and its pasting: what it would pay for objects is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from measure import medians, peak_memory
+
+from napari_maskrcnn.core.detector import load_model
+from napari_maskrcnn.core.progress import exhaust
+from napari_maskrcnn.core.recipe import Recipe
+from napari_maskrcnn.core.samples import nuclei_field
+
+import torch
+import torchvision
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--model", default="nuclei")
+    options = parser.parse_args()
+    image, _ = nuclei_field((512, 512))
+    detector = load_model(options.model, "cpu")
+    peer = torchvision.models.detection.maskrcnn_resnet50_fpn(
+        weights=None, weights_backbone=None
+    ).eval()
+    tensor = torch.from_numpy(image / image.max()).float().expand(3, -1, -1)
+
+    def segment(recipe: Recipe) -> object:
+        _, instances = exhaust(detector.segment(image, recipe))
+        return recipe.apply(instances).to_label_image()
+
+    def plain() -> object:
+        with torch.inference_mode():
+            return peer([tensor])
+
+    works = {
+        "starter, size found": lambda: segment(Recipe()),
+        "starter, size given": lambda: segment(Recipe(object_size=24)),
+        "torchvision": plain,
+    }
+    seconds = medians(works, options.repeats)
+    memory = {name: peak_memory(work) for name, work in works.items()}
+    for name, value in seconds.items():
+        print(
+            f"{name:20s} {value:7.2f} s  {memory[name]:8.0f} MB  "
+            f"{seconds['torchvision'] / value:5.1f} times as fast"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The recipe of a training run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .augmentation import Augmentation
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything that decides a training run.
+
+    Parameters
+    ----------
+    architecture : str
+        A name of `core.architectures`.
+    arguments : dict
+        Keyword arguments of its builder.
+    class_names : tuple of str
+        Without the background.
+    description : str
+        One line for the list of models.
+    native_size : float
+        Object size in pixels that the network sees; images are rescaled to it.
+    steps : int
+        Optimiser steps, when ``minutes`` is not given.
+    minutes : float, optional
+        Time budget instead: the learning rate falls with the time that has passed, so
+        two runs differ by the speed of the machine.
+    batch_size, crop : int
+        Crops a step, and their side in pixels that the network sees.
+    learning_rate, weight_decay : float
+        Of AdamW; after ``warm_up`` steps the rate falls as a cosine to a hundredth.
+    max_gradient_norm : float
+        Gradients are clipped to it.
+    ema_decay : float
+        Weights are averaged exponentially, over the last 1 / (1 - ema_decay) steps or
+        so; the average is what is saved.
+    balance : float
+        See `core.dataset.sampling_weights`.
+    validation_fraction : float
+        Part of the images held out for the validation AP, per appearance.
+    validate_every : int
+        Steps between two validations, 0 for only one at the end.
+    save_every : int
+        Steps between two states from which a killed run goes on.
+    seed : int
+        With the same seed, data, machine and thread count, a run on the CPU gives the
+        same weights.
+    precision : str
+        "bfloat16" or "float32".
+    workers : int
+        Threads that prepare crops while the network runs; 0 prepares them in between.
+    augmentation : Augmentation
+        See there.
+    """
+
+    architecture: str = "small_fpn"
+    arguments: dict[str, Any] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ("object",)
+    description: str = ""
+    native_size: float = 40.0
+    steps: int = 5000
+    minutes: float | None = None
+    batch_size: int = 4
+    crop: int = 320
+    learning_rate: float = 6e-4
+    weight_decay: float = 0.05
+    warm_up: int = 200
+    max_gradient_norm: float = 5.0
+    ema_decay: float = 0.99
+    balance: float = 0.5
+    validation_fraction: float = 0.05
+    validate_every: int = 500
+    save_every: int = 100
+    seed: int = 0
+    precision: str = "bfloat16"
+    workers: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} must be at least 1, got {getattr(self, name)}"
+                )
+        if self.minutes is not None and self.minutes <= 0:
+            raise ValueError(f"minutes must be positive, got {self.minutes}")
+        if self.crop < 64 or self.crop % 32:
+            raise ValueError(
+                f"crop must be a multiple of 32 from 64 on, got {self.crop}"
+            )
+        if self.precision not in ("bfloat16", "float32"):
+            raise ValueError(
+                f"precision must be 'bfloat16' or 'float32', got {self.precision!r}"
+            )
+        if not self.class_names:
+            raise ValueError("class_names must name at least one class")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Make a configuration from parsed JSON; ValueError for unknown keys."""
+        values = dict(values)
+        try:
+            if "augmentation" in values:
+                values["augmentation"] = Augmentation(**values["augmentation"])
+            if "class_names" in values:
+                values["class_names"] = tuple(values["class_names"])
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(f"wrong training configuration: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as JSON-able values."""
+        return asdict(self)
+
+
+def learning_rate(config: TrainConfig, step: int, fraction: float) -> float:
+    """Return the rate of a step: linear warm-up, then a cosine down to a hundredth."""
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
+    warm_up = min(1.0, (step + 1) / max(1, config.warm_up))
+    return config.learning_rate * warm_up * (0.01 + 0.99 * cosine)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -30,9 +33,7 @@ def peak_memory(work: Callable[[], object]) -> float:
     return max(0.0, _status("VmHWM") - before)
 
 
-def medians(
-    works: dict[str, Callable[[], object]], repeats: int
-) -> dict[str, float]:
+def medians(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Return the median seconds of each piece of work, run in turns."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for name, work in works.items():

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import argparse
 
+from napari_maskrcnn.core import preload  # noqa: F401
+
 import numpy as np
+import torch
 from measure import medians, peak_memory
+from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from napari_maskrcnn.core.instances import Instances
 from napari_maskrcnn.core.pasting import paste_masks
-
-import torch
-from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 
 def main() -> None:

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import argparse
 
+from napari_maskrcnn.core import preload  # noqa: F401
+
+import torch
+import torchvision
 from measure import medians, peak_memory
 
 from napari_maskrcnn.core.detector import load_model
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.core.samples import nuclei_field
-
-import torch
-import torchvision
 
 
 def main() -> None:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .core.instances import Instances
-
 SAMPLE_NAME = "ihc"
 
 
@@ -38,40 +36,39 @@ def has_display() -> bool:
 
 def run_demo(out: Path | None, device: str) -> Iterator[str]:
     """Segment the sample, then show or write it; yield lines for the terminal."""
+    if out is None and has_display():
+        yield "Opening napari on the sample, and segmenting it"
+        _show(sample_image(), device)
+        return
     from .core.batch import segment_files
     from .core.detector import load_model
     from .core.images import write_array
     from .core.progress import exhaust
     from .core.recipe import Recipe
 
-    image = sample_image()
-    detector = load_model(device=device)
-    if out is None and has_display():
-        yield "Opening napari on the segmented sample"
-        recipe = Recipe()
-        _, kept = exhaust(detector.segment(image, recipe))
-        _show(image, recipe.apply(kept))
-        return
     out = out or Path(tempfile.mkdtemp(prefix="napari-maskrcnn-demo-"))
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{SAMPLE_NAME}.png"
-    write_array(path, image)
-    (result,) = exhaust(segment_files(detector, [path], out, Recipe(device=device)))
-    count = 0 if result.instances is None else len(result.instances)
-    yield f"Found {count} objects in the sample. The files are here:"
+    write_array(path, sample_image())
+    work = segment_files(load_model(device=device), [path], out, Recipe(device=device))
+    (result,) = exhaust(work)
+    if result.instances is None:
+        raise ValueError(result.error)
+    yield f"Found {len(result.instances)} objects in the sample. The files are here:"
     yield from (f"  {entry}" for entry in sorted(out.iterdir()))
 
 
-def _show(image: NDArray[Any], instances: Instances) -> None:
+def _show(image: NDArray[Any], device: str) -> None:
+    """Open napari and do what a person would: choose the image, press the button."""
+    # Before Qt: on Windows its DLLs would shadow those that torch needs.
+    from .core import preload  # noqa: F401, I001
     import napari
-    import pandas as pd
+
+    from .core.recipe import Recipe
+    from .viewer.session import session_of
 
     viewer = napari.Viewer(title="Mask R-CNN demo")
-    viewer.add_image(image, name=SAMPLE_NAME)
-    viewer.add_labels(
-        instances.to_label_image(),
-        name=f"{SAMPLE_NAME} instances",
-        features=pd.DataFrame(instances.features()),
-    )
+    layer = viewer.add_image(image, name=SAMPLE_NAME)
     viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Segment")
+    session_of(viewer).segment(layer, Recipe(device=device), keep_edited=True)
     napari.run()

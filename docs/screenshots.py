@@ -23,6 +23,7 @@ import numpy as np
 from napari.qt import get_qapp
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtTest import QTest
+from skimage.data import coins
 
 if TYPE_CHECKING:
     from napari_maskrcnn.core.progress import Progress
@@ -71,7 +72,7 @@ class Camera:
         pictures: list[str] = []
 
         def on_progress(progress: Progress) -> None:
-            if progress.total > 1 and progress.done >= 1 and not pictures:
+            if progress.done > 0.4 * progress.total > 0 and not pictures:
                 pictures.append("running")
                 path = self.out / "segment-running.png"
                 self.viewer.screenshot(str(path), canvas_only=False, flash=False)
@@ -100,14 +101,18 @@ def main() -> None:
     camera.take("empty")
     box = camera.widget.model_box
     box.setCurrentIndex(box.findData(arguments.model))
-    nuclei = camera.viewer.open_sample("napari-maskrcnn", "nuclei")
-    camera.viewer.layers.remove(nuclei[1])
+    camera.viewer.open_sample("napari-maskrcnn", "nuclei")
     camera.rest(500)
     camera.run()
     camera.take("done")
-    camera.viewer.layers.clear()
-    waves = np.exp(1j * np.linspace(0, 40, 256 * 256).reshape(256, 256))
-    camera.viewer.add_image(waves, name="complex waves")
+    for layer in camera.viewer.layers:
+        layer.visible = False
+    # Objects of 2 pixels would need an enlargement that no memory holds.
+    large = camera.viewer.add_image(np.tile(coins(), (15, 11)), name="many coins")
+    camera.widget.image_box.setCurrentText(large.name)
+    camera.widget.size_auto.setChecked(False)
+    camera.widget.size_box.setValue(2)
+    camera.viewer.reset_view()
     camera.run()
     camera.take("refused")
     camera.viewer.close()

@@ -132,7 +132,10 @@ class Slider(QWidget):
         self.number.setKeyboardTracking(False)
         self.number.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         self.number.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.number.setFixedWidth(52)
+        # napari's style leaves room for the buttons that are not there.
+        self.number.setStyleSheet(
+            "QDoubleSpinBox { min-width: 38px; max-width: 38px; padding: 1px 4px; }"
+        )
         self.setFocusProxy(self.slider)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -82,7 +82,7 @@ class SegmentWidget(QWidget):
         self.size_auto.setToolTip("Find the typical size of the objects in the image")
         self.size_box = QDoubleSpinBox()
         self.size_box.setRange(UNKNOWN_SIZE, 2000)
-        self.size_box.setSpecialValueText("not known yet")
+        self.size_box.setSpecialValueText("\N{EN DASH}")
         self.size_box.setDecimals(0)
         self.size_box.setSuffix(" px")
         self.size_box.setValue(recipe.object_size or UNKNOWN_SIZE)
@@ -295,12 +295,13 @@ class SegmentWidget(QWidget):
     def _on_shown(self) -> None:
         image = self.image()
         count = self.session.count(image) if image is not None else None
-        for slider in self._sliders():
-            slider.setEnabled(count is not None)
-        if count is None:
-            self.count_label.setText("No result for this plane yet")
+        if image is None:
+            text = ""
+        elif count is None:
+            text = "No result for this plane yet" if image.ndim > 2 else "No result yet"
         else:
-            self.count_label.setText("1 object" if count == 1 else f"{count:,} objects")
+            text = "1 object" if count == 1 else f"{count:,} objects"
+        self.count_label.setText(text)
 
     def _on_job(self) -> None:
         running = self.session.jobs.running

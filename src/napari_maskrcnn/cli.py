@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 models_app = typer.Typer(help="List, show and add models.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
+CocoMode = Literal["auto", "rle", "polygon"]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Images = Annotated[list[Path], typer.Argument(help="Image files or folders.")]
 
@@ -231,6 +232,47 @@ def evaluate(
     typer.echo(report.to_text())
     if as_json:
         report.write(as_json)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="Label images, or a COCO file.")],
+    target: Annotated[Path, typer.Argument(help="A COCO file, or a folder.")],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images, for their names.")
+    ] = None,
+    mode: Annotated[CocoMode, typer.Option(help="How masks are written.")] = "auto",
+) -> None:
+    """Convert label images to COCO, or COCO to label images."""
+    from .core.coco.convert import coco_to_labels, labels_to_coco
+
+    if source.is_file() and source.suffix.lower() == ".json":
+        files, faults = coco_to_labels(source, target)
+        typer.echo(f"Wrote {len(files)} label images to {target}")
+    else:
+        summary = labels_to_coco(source, target, images=images, mode=mode)
+        faults = summary.faults
+        typer.echo(str(summary))
+    for fault in faults:
+        typer.echo(str(fault), err=True)
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="A COCO file.")],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images; else the file's.")
+    ] = None,
+) -> None:
+    """List every fault of a COCO file, with what reading does about it."""
+    from .core.coco import check as check_file
+
+    faults = check_file(file, folder=images)
+    for fault in faults:
+        typer.echo(str(fault))
+    typer.echo(f"{len(faults)} faults" if faults else "No fault found")
+    if faults:
+        raise typer.Exit(1)
 
 
 @models_app.command("list")

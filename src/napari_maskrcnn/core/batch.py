@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .coco import CocoImage, Source, write_coco
-from .images import IMAGE_SUFFIXES, image_plane, read_image, write_array
+from .images import (
+    LABELS_ENDING,
+    image_files,
+    image_plane,
+    read_image,
+    write_array,
+)
 from .progress import Progress, relay
 
 if TYPE_CHECKING:
@@ -63,12 +69,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(
-                entry
-                for entry in path.iterdir()
-                if entry.suffix.lower() in IMAGE_SUFFIXES
-                and not entry.name.startswith(".")
-            )
+            inside = image_files(path)
             if not inside:
                 raise ValueError(f"there is no image in the folder {path}")
             found += inside
@@ -135,7 +136,7 @@ def _segment_file(
     encoding, kept = yield from detector.segment(image, recipe)
     instances = recipe.apply(kept)
     label_image = instances.to_label_image()
-    write_array(out / f"{path.stem}_labels.tif", label_image)
+    write_array(out / f"{path.stem}{LABELS_ENDING}.tif", label_image)
     write_objects(out / f"{path.stem}_objects.csv", instances)
     plane = image_plane(image, channel=recipe.channel)
     write_array(out / f"{path.stem}_overlay.png", overlay(plane, label_image))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .coco import read_coco
-from .images import IMAGE_SUFFIXES, read_image
+from .images import LABELS_ENDING, image_files, read_image
 from .instances import Instances
 from .metrics import Evaluation, evaluate
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-
-# What `segment` adds to an image's name.
-LABELS_ENDING = "_labels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +112,7 @@ def _read(path: Path) -> dict[str, Instances | NDArray[Any]]:
 
 
 def _read_folder(folder: Path) -> dict[str, Instances | NDArray[Any]]:
-    files = sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES
-    )
+    files = image_files(folder)
     results = [path for path in files if path.stem.endswith(LABELS_ENDING)]
     found: dict[str, Instances | NDArray[Any]] = {
         path.stem.removesuffix(LABELS_ENDING): read_image(path)

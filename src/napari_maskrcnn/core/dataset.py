@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch.nn import functional
 
 from .augmentation import Augmentation, augment_intensity, view_grid
-from .images import IMAGE_SUFFIXES, image_plane, read_image
+from .images import image_files, image_plane, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,15 +130,6 @@ def pair_files(images: Path, labels: Path) -> list[tuple[Path, Path]]:
             f"no image in {images} has a label image of the same name in {labels}"
         )
     return pairs
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Return the image files of a folder, sorted by name."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
 
 
 def read_pairs(images: Path, labels: Path) -> list[AnnotatedImage]:

@@ -250,7 +250,7 @@ class Detector:
         """Move an encoding to where the network went when memory ran out."""
         kept = [w for w in encoding.windows if w is not None]
         if not kept or kept[0].proposals.device == self.device:
-            return encoding
+            return replace(encoding, precision=self._ladder.precision)
         return replace(
             encoding,
             windows=tuple(

@@ -18,6 +18,8 @@ MAX_CHANNELS = 8
 # Percentiles are read off about this many values at most: more no longer move them.
 PERCENTILE_SAMPLES = 4_000_000
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+# What is added to an image's name for its label image.
+LABELS_ENDING = "_labels"
 
 
 def image_plane(
@@ -134,6 +136,15 @@ def scale_intensity(image: NDArray[Any]) -> NDArray[np.float32]:
     values = np.clip(np.where(finite, values, low), low, high)
     scaled: NDArray[np.float32] = ((values - low) / (high - low)).astype(np.float32)
     return scaled
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files of a folder, sorted by name."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
 
 
 def read_image(path: str | Path) -> NDArray[Any]:

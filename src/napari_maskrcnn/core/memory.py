@@ -10,6 +10,8 @@ from .devices import inference_precision
 from .tiling import STRIDE
 
 SMALLEST_WINDOW = 512
+# MPS and the CPU's allocator, worded by system, raise plain RuntimeErrors.
+_PHRASES = ("out of memory", "not enough memory", "can't allocate memory")
 
 
 class MemoryLadder:
@@ -38,8 +40,7 @@ class MemoryLadder:
         if isinstance(error, torch.OutOfMemoryError):
             return True
         text = str(error).lower()
-        # MPS and the CPU's allocator raise plain RuntimeErrors.
-        return "out of memory" in text or "not enough memory" in text
+        return any(phrase in text for phrase in _PHRASES)
 
     def step_down(self, error: RuntimeError) -> str:
         """Take the next rung and return the sentence that tells the person.

@@ -8,19 +8,29 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # known to type checkers; saves the import of typing
 if TYPE_CHECKING:
+    from napari_maskrcnn.core.coco import read_coco, write_coco
     from napari_maskrcnn.core.detector import Detector, load_model
     from napari_maskrcnn.core.instances import Instances
     from napari_maskrcnn.core.metrics import evaluate
 
     __version__: str
 
-__all__ = ["Detector", "Instances", "evaluate", "load_model"]
+__all__ = [
+    "Detector",
+    "Instances",
+    "evaluate",
+    "load_model",
+    "read_coco",
+    "write_coco",
+]
 
 _HOMES = {
     "Detector": "napari_maskrcnn.core.detector",
     "Instances": "napari_maskrcnn.core.instances",
     "evaluate": "napari_maskrcnn.core.metrics",
     "load_model": "napari_maskrcnn.core.detector",
+    "read_coco": "napari_maskrcnn.core.coco",
+    "write_coco": "napari_maskrcnn.core.coco",
 }
 
 

@@ -81,7 +81,7 @@ def compare(truth: Path, predicted: Path, *, groups: Path | None = None) -> Comp
     return Comparison(
         {
             group: evaluate(
-                [_label_image(true[name]) for name in names],
+                [true[name] for name in names],
                 [guesses[name] for name in names],
                 names=names,
             )
@@ -89,10 +89,6 @@ def compare(truth: Path, predicted: Path, *, groups: Path | None = None) -> Comp
         },
         missing,
     )
-
-
-def _label_image(objects: Instances | NDArray[Any]) -> NDArray[Any]:
-    return objects.to_label_image() if isinstance(objects, Instances) else objects
 
 
 def _read(path: Path) -> dict[str, Instances | NDArray[Any]]:

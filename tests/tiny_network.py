@@ -39,6 +39,7 @@ def tiny_checkpoint(*, spread: bool = True) -> Checkpoint:
             network.rpn.head.cls_logits.bias -= 4
             heads.box_predictor.cls_score.weight *= 100
             heads.box_predictor.cls_score.bias[1] += 2.5
+            heads.box_predictor.cls_score.bias[1:] -= 8
             heads.mask_predictor.mask_fcn_logits.weight *= 30
     config = {
         "architecture": ARCHITECTURE,

@@ -51,5 +51,5 @@ def detector(checkpoint: Checkpoint) -> Detector:
 
 @pytest.fixture(scope="session")
 def field() -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """Generated nuclei and their label image, (160, 200)."""
-    return nuclei_field((160, 200), 20)
+    """Generated nuclei and their label image, (160, 192)."""
+    return nuclei_field((160, 192), 20)

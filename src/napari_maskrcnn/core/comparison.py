@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from .coco import read_coco
 from .images import LABELS_ENDING, image_files, read_image
-from .instances import Instances
 from .metrics import Evaluation, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from .instances import Instances
 
 
 @dataclass(frozen=True, slots=True)

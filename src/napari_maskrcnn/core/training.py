@@ -120,14 +120,18 @@ def train(
                 state.seconds = before + time.monotonic() - started
                 fraction = _fraction(state, config)
                 run.log(state, losses)
-                if state.step % config.save_every == 0:
+                # Where a validation is due the state is saved after it: a run that is
+                # stopped in between shall not go on without it.
+                due = _validation_due(state, config, fraction)
+                if state.step % config.save_every == 0 and not due:
                     run.save(state)
                 yield TrainProgress(state.step, fraction, state.seconds, losses)
                 if fraction >= 1:
                     break
         if _validation_due(state, config, fraction):
             validation = yield from _validate(state, config, held_out, fraction)
-            run.log(state, {}, validation)
+            if validation:
+                run.log(state, {}, validation)
             run.save(state)
             yield TrainProgress(state.step, fraction, state.seconds, {}, validation)
     return _finished(state, config, annotated, held_out, run)
@@ -156,7 +160,8 @@ def split(
     for index, item in enumerate(annotated):
         groups.setdefault(item.appearance, []).append(index)
     for _, members in sorted(groups.items()):
-        count = round(fraction * len(members))
+        # Something is left to learn from.
+        count = min(round(fraction * len(members)), len(members) - 1)
         if fraction and len(members) >= 10:
             count = max(1, count)
         held_out.update(int(i) for i in rng.permutation(members)[:count])

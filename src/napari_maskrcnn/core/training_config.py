@@ -89,6 +89,11 @@ class TrainConfig:
                 )
         if self.minutes is not None and self.minutes <= 0:
             raise ValueError(f"minutes must be positive, got {self.minutes}")
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(
+                "validation_fraction must be in [0, 1), "
+                f"got {self.validation_fraction}"
+            )
         if self.crop < 64 or self.crop % 32:
             raise ValueError(
                 f"crop must be a multiple of 32 from 64 on, got {self.crop}"

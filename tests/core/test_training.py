@@ -1,0 +1,268 @@
+"""Training: reproducible, resumable, and refusing what cannot be learnt from."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_network import ARCHITECTURE
+
+from napari_maskrcnn.core.dataset import AnnotatedImage, annotated_image
+from napari_maskrcnn.core.detector import Detector
+from napari_maskrcnn.core.progress import exhaust
+from napari_maskrcnn.core.samples import nuclei_field
+from napari_maskrcnn.core.training import TrainConfig, learning_rate, split, train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_maskrcnn.core.checkpoints import Checkpoint
+
+CONFIG = TrainConfig(
+    arguments={**ARCHITECTURE["arguments"], "rois_per_image": 16},
+    class_names=("nucleus",),
+    native_size=24.0,
+    steps=6,
+    batch_size=1,
+    crop=64,
+    warm_up=2,
+    save_every=2,
+    validate_every=4,
+    validation_fraction=0.3,
+    precision="float32",
+)
+
+
+@pytest.fixture(scope="module")
+def annotated() -> list[AnnotatedImage]:
+    return [
+        annotated_image(f"field {seed}", *nuclei_field((80, 96), 12, seed=seed))
+        for seed in range(4)
+    ]
+
+
+def run(
+    annotated: list[AnnotatedImage], config: TrainConfig = CONFIG, **arguments: Any
+) -> Checkpoint:
+    return exhaust(train(annotated, config, device="cpu", **arguments))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    annotated: list[AnnotatedImage], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Checkpoint, Path]:
+    folder = tmp_path_factory.mktemp("run")
+    return run(annotated, run_folder=folder), folder
+
+
+def same_weights(a: Checkpoint, b: Checkpoint) -> bool:
+    return a.state.keys() == b.state.keys() and all(
+        torch.equal(value, b.state[key]) for key, value in a.state.items()
+    )
+
+
+def history(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_seed_decides_the_weights(
+    annotated: list[AnnotatedImage], uninterrupted: tuple[Checkpoint, Path]
+) -> None:
+    """With crops prepared by threads too, and whether or not a state is kept."""
+    expected, _ = uninterrupted
+    assert same_weights(run(annotated, replace(CONFIG, workers=2)), expected)
+    assert not same_weights(run(annotated, replace(CONFIG, seed=1)), expected)
+
+
+@pytest.mark.parametrize("stop", [3, 4])
+def test_a_run_that_was_stopped_goes_on(
+    annotated: list[AnnotatedImage],
+    uninterrupted: tuple[Checkpoint, Path],
+    tmp_path: Path,
+    stop: int,
+) -> None:
+    expected, folder = uninterrupted
+    work = train(annotated, CONFIG, device="cpu", run_folder=tmp_path)
+    while next(work).step < stop:
+        pass
+    work.close()
+    resumed = train(annotated, CONFIG, device="cpu", run_folder=tmp_path)
+    # A state is kept every second step.
+    assert next(resumed).step == stop // 2 * 2 + 1 or stop == 4
+    resumed.close()
+    checkpoint = run(annotated, run_folder=tmp_path)
+    assert same_weights(checkpoint, expected)
+    drop = ("seconds",)
+    rows, wanted = (
+        [{k: v for k, v in row.items() if k not in drop} for row in history(where)]
+        for where in (tmp_path, folder)
+    )
+    assert rows == wanted
+    a, b = (c.config["provenance"]["metrics"] for c in (checkpoint, expected))
+    assert a == pytest.approx(b, abs=1e-4)
+
+
+def test_a_finished_run_gives_its_checkpoint_again(
+    annotated: list[AnnotatedImage], uninterrupted: tuple[Checkpoint, Path]
+) -> None:
+    expected, folder = uninterrupted
+    work = train(annotated, CONFIG, device="cpu", run_folder=folder)
+    with pytest.raises(StopIteration) as stop:
+        next(work)
+    assert same_weights(stop.value.value, expected)
+
+
+def test_another_configuration_is_refused(
+    annotated: list[AnnotatedImage], uninterrupted: tuple[Checkpoint, Path]
+) -> None:
+    _, folder = uninterrupted
+    changed = replace(CONFIG, seed=3, learning_rate=1e-5)
+    with pytest.raises(ValueError, match="another configuration: learning_rate, seed"):
+        run(annotated, changed, run_folder=folder)
+    with pytest.raises(ValueError, match="images differ"):
+        run(annotated[:3], run_folder=folder)
+    # More steps of the same run are welcome.
+    more = train(annotated, replace(CONFIG, steps=7), device="cpu", run_folder=folder)
+    more.close()
+
+
+def test_the_history_tells_the_run(
+    annotated: list[AnnotatedImage], tmp_path: Path
+) -> None:
+    config = replace(CONFIG, steps=10, validate_every=5)
+    events = list(train(annotated, config, device="cpu", run_folder=tmp_path))
+    rows = history(tmp_path)
+    assert [(row["step"], bool(row["loss"]), bool(row["ap50"])) for row in rows] == [
+        ("5", False, True),
+        ("10", True, False),
+        ("10", False, True),
+    ]
+    steps = [event for event in events if event.losses]
+    assert [event.step for event in steps] == list(range(1, 11))
+    assert float(rows[1]["loss"]) == pytest.approx(steps[-1].losses["loss"], abs=1e-4)
+    total = sum(v for k, v in steps[-1].losses.items() if k != "loss")
+    assert total == pytest.approx(steps[-1].losses["loss"], rel=1e-4)
+    assert steps[-1].fraction == 1
+    assert steps[-1].seconds_left == 0
+    assert [e.step for e in events if e.validation] == [5, 10]
+    assert json.loads((tmp_path / "config.json").read_text())["images"] == [
+        f"field {seed}" for seed in range(4)
+    ]
+
+
+def test_without_held_out_images_the_history_has_losses_only(
+    annotated: list[AnnotatedImage], tmp_path: Path
+) -> None:
+    config = replace(CONFIG, steps=10, validation_fraction=0.0, validate_every=5)
+    run(annotated, config, run_folder=tmp_path)
+    assert [row["step"] for row in history(tmp_path)] == ["10"]
+
+
+def test_the_checkpoint_says_where_it_comes_from(
+    annotated: list[AnnotatedImage], uninterrupted: tuple[Checkpoint, Path]
+) -> None:
+    checkpoint, _ = uninterrupted
+    found = checkpoint.config["provenance"]
+    assert found["images"] == 4
+    assert found["objects"] == sum(int(i.label_image.max()) for i in annotated)
+    assert found["steps"] == 6
+    assert len(found["held_out"]) == 1
+    assert found["metrics"].keys() == {"ap50", "ap75"}
+    assert torch.__version__.startswith(found["torch"])
+    assert TrainConfig.from_dict(found["training"]) == CONFIG
+    json.dumps(checkpoint.config)
+    detector = Detector(checkpoint, "cpu")
+    assert detector.class_names == ("nucleus",)
+    assert detector.native_size == 24
+
+
+@pytest.mark.slow
+def test_the_loss_falls(annotated: list[AnnotatedImage]) -> None:
+    config = replace(
+        CONFIG, steps=40, batch_size=2, learning_rate=2e-3, validation_fraction=0.0
+    )
+    losses = [
+        event.losses["loss"]
+        for event in train(annotated, config, device="cpu")
+        if event.losses
+    ]
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_what_cannot_be_learnt_from_is_refused(
+    annotated: list[AnnotatedImage],
+) -> None:
+    with pytest.raises(ValueError, match="no annotated images"):
+        next(train([], CONFIG, device="cpu"))
+    bare = [
+        replace(item, label_image=np.zeros_like(item.label_image)) for item in annotated
+    ]
+    with pytest.raises(ValueError, match="none of the label images holds an object"):
+        next(train(bare, CONFIG, device="cpu"))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(
+    annotated: list[AnnotatedImage],
+) -> None:
+    broken = [
+        replace(item, image=np.full_like(item.image, np.nan)) for item in annotated
+    ]
+    with pytest.raises((ValueError, AssertionError), match=r"finite|NaN"):
+        run(broken)
+
+
+def test_every_appearance_is_held_out(annotated: list[AnnotatedImage]) -> None:
+    dark = [replace(annotated[0], name=f"dark {i}") for i in range(20)]
+    light = [
+        replace(annotated[0], name=f"light {i}", image=1 - annotated[0].image)
+        for i in range(10)
+    ]
+    items = [item for pair in zip(dark, light, strict=False) for item in pair]
+    items += dark[10:]
+    training, held_out = split(items, 0.05, seed=0)
+    assert sorted(item.appearance for item in held_out) == ["dark", "light"]
+    assert {i.name for i in training} | {i.name for i in held_out} == {
+        i.name for i in items
+    }
+    assert len(training) + len(held_out) == len(items)
+    names = [[i.name for i in split(items, 0.05, seed)[1]] for seed in (0, 0, 1)]
+    assert names[0] == names[1] != names[2]
+    assert split(items, 0.0, seed=0)[1] == []
+    # A group is never held out as a whole.
+    assert split(items[:1], 0.9, seed=0) == (items[:1], [])
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    config = TrainConfig(learning_rate=1.0, warm_up=10)
+    assert learning_rate(config, 0, 0.0) == pytest.approx(0.1)
+    assert learning_rate(config, 9, 0.0) == pytest.approx(1.0)
+    rates = [learning_rate(config, 100, fraction) for fraction in np.linspace(0, 1, 9)]
+    assert (np.diff(rates) < 0).all()
+    assert rates[-1] == pytest.approx(0.01)
+    assert math.isclose(rates[4], 0.505)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"batch_size": -1}, "batch_size"),
+        ({"minutes": 0}, "minutes must be positive"),
+        ({"crop": 100}, "crop must be a multiple of 32"),
+        ({"precision": "half"}, "precision must be"),
+        ({"class_names": []}, "class_names"),
+        ({"validation_fraction": 1.0}, "validation_fraction"),
+        ({"wings": 2}, "wrong training configuration: .*wings"),
+        ({"augmentation": {"wings": 2}}, "wings"),
+    ],
+)
+def test_a_bad_configuration_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainConfig.from_dict(values)

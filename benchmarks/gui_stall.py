@@ -1,0 +1,71 @@
+"""The longest stall of the window during a first run, from the click to the result.
+
+    python benchmarks/gui_stall.py [--side 512] [--model nuclei]
+
+A real viewer and the real button, in a process in which torch has not been imported. A
+timer that should fire every 5 ms says how long the window did not answer, and what the
+widget was showing meanwhile. Runs on a machine that does nothing else; under Xvfb OpenGL
+is emulated on the CPU and takes its part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+import napari
+from qtpy.QtCore import QEventLoop, Qt, QTimer
+from qtpy.QtTest import QTest
+
+from napari_maskrcnn.core.samples import nuclei_field
+
+GOAL = 0.5
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--model", default="nuclei")
+    options = parser.parse_args()
+    viewer = napari.Viewer(show=True)
+    viewer.add_image(nuclei_field((options.side, options.side))[0])
+    _, widget = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Segment")
+    widget.model_box.setCurrentIndex(widget.model_box.findData(options.model))
+    loop = QEventLoop()
+
+    def rest(milliseconds: int) -> None:
+        QTimer.singleShot(milliseconds, loop.quit)
+        loop.exec()
+
+    rest(2000)
+    if "torch" in sys.modules:
+        raise RuntimeError("torch was imported before the click")
+    gaps: list[tuple[float, str]] = []
+    last = time.perf_counter()
+
+    def tick() -> None:
+        nonlocal last
+        now = time.perf_counter()
+        gaps.append((now - last, widget.status.text()))
+        last = now
+
+    ticker = QTimer()
+    ticker.setInterval(5)
+    ticker.timeout.connect(tick)
+    ticker.start()
+    start = last = time.perf_counter()
+    QTest.mouseClick(widget.run_button, Qt.MouseButton.LeftButton)
+    while widget.session.jobs.running:
+        rest(50)
+    rest(1000)
+    ticker.stop()
+    print(f"{widget.count_label.text()} after {time.perf_counter() - start - 1:.1f} s")
+    for seconds, doing in sorted(gaps, reverse=True)[:5]:
+        print(f"{seconds:6.3f} s  {doing}")
+    viewer.close()
+    return int(max(gaps)[0] > GOAL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

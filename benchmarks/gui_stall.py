@@ -4,8 +4,8 @@
 
 A real viewer and the real button, in a process in which torch has not been imported. A
 timer that should fire every 5 ms says how long the window did not answer, and what the
-widget was showing meanwhile. Runs on a machine that does nothing else; under Xvfb OpenGL
-is emulated on the CPU and takes its part.
+widget was showing meanwhile. The machine should do nothing else; under Xvfb OpenGL is
+emulated on the CPU and takes its part.
 """
 
 from __future__ import annotations

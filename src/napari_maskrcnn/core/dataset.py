@@ -10,6 +10,7 @@ from napari_maskrcnn.core import preload  # noqa: F401
 import numpy as np
 import torch
 from scipy import ndimage
+from skimage.segmentation import relabel_sequential
 from torch.nn import functional
 
 from .augmentation import Augmentation, augment_intensity, view_grid
@@ -91,12 +92,22 @@ def annotated_image(
         plane[..., 0] == plane[..., 2]
     ).all():
         plane = plane[..., :1]
-    labels = labels.astype(np.int32)
-    if class_ids is None:
-        class_ids = np.ones(int(labels.max()) + 1, np.int64)
+    labels, class_ids = _compact(labels, class_ids)
     return AnnotatedImage(
         name, plane.astype(np.float16), labels, class_ids, object_size(labels)
     )
+
+
+def _compact(
+    labels: NDArray[Any], class_ids: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Close the gaps between labels: views are sampled in float32, exact to 2^24."""
+    compact, _, back = relabel_sequential(labels.astype(np.uint64))
+    if class_ids is None:
+        class_ids = np.ones(int(compact.max()) + 1, np.int64)
+    else:
+        class_ids = class_ids[np.asarray(back)]
+    return compact.astype(np.int32), class_ids
 
 
 def object_size(label_image: NDArray[Any]) -> float:

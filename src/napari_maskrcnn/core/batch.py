@@ -185,8 +185,11 @@ def overlay(plane: NDArray[np.float32], label_image: NDArray[Any]) -> NDArray[np
     from skimage.color import label2rgb
     from skimage.segmentation import find_boundaries
 
-    filled = label2rgb(label_image, plane, alpha=0.25, bg_label=0, saturation=1)
-    crisp = label2rgb(label_image, plane, alpha=1.0, bg_label=0, saturation=1)
+    # Without a colour of its own the ground is not darkened.
+    draw = partial(
+        label2rgb, label_image, plane, bg_label=0, bg_color=None, saturation=1
+    )
+    filled, crisp = draw(alpha=0.25), draw(alpha=1.0)
     edges = find_boundaries(label_image, mode="inner")
     filled[edges] = crisp[edges]
     drawn: NDArray[np.uint8] = (filled * 255 + 0.5).astype(np.uint8)

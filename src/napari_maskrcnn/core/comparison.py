@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .coco import read_coco
 from .images import LABELS_ENDING, image_files, read_image
+from .instances import Instances, empty_instances
 from .metrics import Evaluation, evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-
-    from .instances import Instances
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +73,11 @@ def compare(truth: Path, predicted: Path, *, groups: Path | None = None) -> Comp
         When nothing matches, or sizes disagree.
     """
     true, guesses = _read(truth), _read(predicted)
-    common = [name for name in true if name in guesses]
-    if not common:
+    if not true.keys() & guesses.keys():
         raise ValueError(f"no name in {truth} has a match in {predicted}")
     missing = tuple(name for name in true if name not in guesses)
-    if missing:
-        true = {name: true[name] for name in common}
-    members = {"all": common, **_groups(groups, common)}
+    guesses |= {name: _nothing_like(true[name], guesses) for name in missing}
+    members = {"all": list(true), **_groups(groups, list(true))}
     return Comparison(
         {
             group: evaluate(
@@ -90,6 +89,17 @@ def compare(truth: Path, predicted: Path, *, groups: Path | None = None) -> Comp
         },
         missing,
     )
+
+
+def _nothing_like(
+    true: Instances | NDArray[Any], guesses: Mapping[str, Instances | NDArray[Any]]
+) -> Instances | NDArray[Any]:
+    """An image in which nothing was predicted, of the kind of the other predictions."""
+    other = next(iter(guesses.values()))
+    shape = true.image_shape if isinstance(true, Instances) else true.shape
+    if isinstance(other, Instances):
+        return empty_instances((shape[0], shape[1]), other.class_names)
+    return np.zeros(shape, np.uint8)
 
 
 def _read(path: Path) -> dict[str, Instances | NDArray[Any]]:

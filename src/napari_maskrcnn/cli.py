@@ -28,19 +28,15 @@ Images = Annotated[list[Path], typer.Argument(help="Image files or folders.")]
 
 def main() -> None:
     """Run the command line; one line on stderr for what a person can mend."""
-    import click
-
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        code = app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        code = _fail("stopped", 130)
+        # Ends in SystemExit. Wrong options are typer's to report: some versions have
+        # a copy of click of their own, so the class of the error has no one name.
+        app()
+    except KeyboardInterrupt:
+        sys.exit(_fail("stopped", 130))
     except (ValueError, OSError, ImportError, MemoryError) as error:
-        code = _fail(_one_line(error))
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(_fail(_one_line(error)))
 
 
 def _one_line(error: BaseException) -> str:

@@ -51,7 +51,12 @@ def torchvision_result(
 @pytest.mark.parametrize("spread", [True, False])
 @pytest.mark.parametrize("shape", [(96, 128), (101, 77), (33, 150), (20, 20)])
 def test_the_result_is_torchvisions(shape: tuple[int, int], spread: bool) -> None:
-    detector = Detector(tiny_checkpoint(spread=spread), "cpu", precision=torch.float32)
+    detector = Detector(
+        tiny_checkpoint(spread=spread),
+        "cpu",
+        precision=torch.float32,
+        proposals_per_object=None,  # torchvision knows no such cap
+    )
     image = nuclei_field(shape, 20, seed=1)[0]
     found = detector.detect(image, object_size=NATIVE_SIZE, max_detections=100)
     expected, label_image = torchvision_result(detector, image)

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 DEFAULT_BUDGET = 1024 * 2**20
 # Candidates less likely than this are not worth the box head's time.
-PROPOSAL_FLOOR = 0.02
+PROPOSAL_FLOOR = 0.05
+PROPOSALS_PER_OBJECT = 8.0
 # Network pixels; GPUs like large windows, a processor's caches do not.
 WINDOWS = {"cuda": 2048, "mps": 1536, "cpu": 1024}
 HALO = 128
@@ -62,6 +63,9 @@ class Detector:
         Bytes of encoding kept for an image.
     precision : torch.dtype, optional
         Of the trunk and the mask head; by default what suits the device.
+    proposals_per_object : float, optional
+        Candidates that are looked at for each object of the usual size that would fit
+        into a window side by side; None leaves it at the network's own cap.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Detector:
         name: str = "",
         budget: int = DEFAULT_BUDGET,
         precision: torch.dtype | None = None,
+        proposals_per_object: float | None = PROPOSALS_PER_OBJECT,
     ) -> None:
         self.config: dict[str, Any] = checkpoint.config
         self.class_names: tuple[str, ...] = tuple(checkpoint.config["class_names"])
@@ -81,6 +86,9 @@ class Detector:
         self.network = checkpoint.build()
         self.network.requires_grad_(False)
         self.network.rpn.score_thresh = PROPOSAL_FLOOR
+        if proposals_per_object is not None:
+            density = proposals_per_object / self.native_size**2
+            self.network.proposal_density = density
         self.network.roi_heads.score_thresh = SCORE_FLOOR
         self.network.roi_heads.nms_thresh = NMS_CEILING
         self.budget = budget

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torchvision.models.detection import MaskRCNN
 
+# However small a window is, so many proposals are looked at.
+MIN_PROPOSALS = 300
 # Trunk, pyramid and proposals of one window.
 PARTS_PER_WINDOW = 3
 
@@ -217,9 +219,21 @@ def encode_window(
     yield
     with computing(device, precision):
         proposals = propose(network, images, features)
-    cap = network.rpn.post_nms_top_n()
+    cap = proposal_cap(network, (y1 - y0) * (x1 - x0))
     yield
-    return EncodedWindow(window, dict(features), proposals, len(proposals) >= cap)
+    return EncodedWindow(window, dict(features), proposals[:cap], len(proposals) >= cap)
+
+
+def proposal_cap(network: MaskRCNN, area: int) -> int:
+    """Return how many proposals of a window of so many network pixels are kept.
+
+    The network's own cap is made for the most crowded of the largest windows. Where the
+    network carries a ``proposal_density``, in proposals a pixel, it bounds them too: a
+    small window holds few objects, and the box head looks at each proposal.
+    """
+    density: float | None = getattr(network, "proposal_density", None)
+    cap: int = network.rpn.post_nms_top_n()
+    return cap if density is None else min(cap, max(MIN_PROPOSALS, int(density * area)))
 
 
 def propose(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 # Detections are kept down to this score, and up to this overlap of their boxes, so that
 # sliders can move without the network. Thresholds beyond them change nothing.
-SCORE_FLOOR = 0.05
-NMS_CEILING = 0.6
+SCORE_FLOOR = 0.1
+NMS_CEILING = 0.5
 MAX_DETECTIONS = 2000
 _Kinds = tuple[type, ...]
 _NAME: tuple[_Kinds, str] = ((str,), "a name")

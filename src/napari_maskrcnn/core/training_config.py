@@ -91,8 +91,7 @@ class TrainConfig:
             raise ValueError(f"minutes must be positive, got {self.minutes}")
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(
-                "validation_fraction must be in [0, 1), "
-                f"got {self.validation_fraction}"
+                f"validation_fraction must be in [0, 1), got {self.validation_fraction}"
             )
         if self.crop < 64 or self.crop % 32:
             raise ValueError(

@@ -71,7 +71,7 @@ class Recipe:
     channel: int | None = None
     score_threshold: float = 0.5
     mask_threshold: float = 0.5
-    nms_threshold: float = 0.3
+    nms_threshold: float = 0.2
     min_area: int = 0
     classes: tuple[str, ...] = ()
     max_detections: int = MAX_DETECTIONS

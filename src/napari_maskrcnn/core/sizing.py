@@ -74,9 +74,10 @@ def estimate_object_size(
     """Find the typical size of the objects in an image.
 
     The boxes that the network is sure of are measured under several assumed sizes, on
-    the parts of the image with the most contrast. The pass wins that finds most objects,
-    weighted by their scores and a little by their size: of a cluster of small objects a
-    coarse pass makes one large box, of a large object a fine pass makes a few small ones.
+    the parts of the image with the most contrast. The pass wins that finds most
+    objects, weighted by their scores and a little by their size: of a cluster of small
+    objects a coarse pass makes one large box, of a large object a fine pass makes a few
+    small ones.
 
     Parameters
     ----------

@@ -322,7 +322,7 @@ def test_models_are_listed_shown_and_added(
 def test_the_demo_writes_pictures_without_a_display(tmp_path: Path, run: Run) -> None:
     code, text, errors = run("demo", "--out", tmp_path / "demo", "--device", "cpu")
     assert code == 0, errors
-    for name in ("ihc_labels.tif", "ihc_overlay.png", "annotations.coco.json"):
+    for name in ("coins_labels.tif", "coins_overlay.png", "annotations.coco.json"):
         assert (tmp_path / "demo" / name).is_file()
         assert str(tmp_path / "demo" / name) in text
 

@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SAMPLE_NAME = "ihc"
+SAMPLE_NAME = "coins"
 
 
 def sample_image() -> NDArray[Any]:
-    """Return the demonstration's image: colon tissue in colour, (512, 512, 3) uint8.
+    """Return the demonstration's image: 24 Greek coins, (303, 384) uint8.
 
-    It ships with scikit-image (``skimage.data.immunohistochemistry``, by the Center for
-    Microscopy and Molecular Imaging, CC0).
+    It ships with scikit-image (``skimage.data.coins``, Brooklyn Museum Collection, no
+    known copyright restrictions). The bundled model has never seen coins.
     """
-    from skimage.data import immunohistochemistry
+    from skimage.data import coins
 
-    return immunohistochemistry()
+    return coins()
 
 
 def has_display() -> bool:

@@ -167,6 +167,8 @@ def train(
     for key, value in (("minutes", minutes), ("seed", seed)):
         if value is not None:
             values[key] = value
+    from napari_maskrcnn.core import preload  # noqa: F401
+
     import torch
 
     from .core.dataset import read_pairs

@@ -76,7 +76,8 @@ class Encoding:
     plan : tuple of Window
         All windows, in network pixels.
     pixels : Tensor or None
-        Shape (3, H, W) of the rescaled image, uint8; kept only if a window was not.
+        Shape (3, H, W) of the rescaled image, float16; kept only if a window was
+        not.
     precision : torch.dtype
         In which the trunk ran.
     warnings : tuple of str
@@ -96,7 +97,7 @@ class Encoding:
     def nbytes(self) -> int:
         """Bytes kept."""
         kept = sum(window.nbytes for window in self.windows if window)
-        return kept + (self.pixels.numel() if self.pixels is not None else 0)
+        return kept + (self.pixels.nbytes if self.pixels is not None else 0)
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -186,7 +187,7 @@ def encode_plane(
         object_size=object_size,
         windows=tuple(windows),
         plan=tuple(plan),
-        pixels=pixels.mul(255).round_().to(torch.uint8) if lost else None,
+        pixels=pixels.half() if lost else None,
         precision=settings.precision,
     )
 
@@ -202,9 +203,7 @@ def encode_window(
     y0, x0, y1, x1 = window.outer
     device = next(network.parameters()).device
     with computing(device, precision):
-        crop = pixels[:, y0:y1, x0:x1].to(device)
-        if crop.dtype == torch.uint8:
-            crop = crop.float() / 255
+        crop = pixels[:, y0:y1, x0:x1].to(device, torch.float32)
         # The transform's parts but for its resizing: the image has the right scale.
         transform = network.transform
         tensors = transform.batch_images(

@@ -186,7 +186,7 @@ def agreement(a: Instances, b: Instances) -> float:
 def test_windows_that_were_not_kept_are_encoded_again(
     small_windows: Detector, wide_image: NDArray[np.uint16]
 ) -> None:
-    """From 8 bits a pixel: next to nothing changes."""
+    """From half-precision pixels: next to nothing changes."""
     kept = small_windows.encode(wide_image, object_size=24)
     assert len(kept.plan) > 3
     assert all(kept.windows)
@@ -194,7 +194,7 @@ def test_windows_that_were_not_kept_are_encoded_again(
     small_windows.budget = 0
     lost = small_windows.encode(wide_image, object_size=24)
     assert not any(lost.windows)
-    assert lost.nbytes == 3 * wide_image.size
+    assert lost.nbytes == 3 * 2 * wide_image.size
     small_windows.budget = kept.nbytes // 2
     half = small_windows.encode(wide_image, object_size=24)
     assert any(half.windows)

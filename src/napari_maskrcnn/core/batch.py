@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .atomic import replacing
 from .coco import CocoImage, Source, write_coco
 from .images import (
     LABELS_ENDING,
@@ -156,15 +157,16 @@ def _coco_image(path: Path, instances: Instances, out: Path) -> CocoImage:
 def write_objects(path: Path, instances: Instances) -> None:
     """Write the table of objects as CSV, atomically: id, class, score, area, box."""
     table = instances.features()
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow([*table, "x_min", "y_min", "x_max", "y_max"])
         for row in zip(*table.values(), instances.boxes, strict=True):
             index, name, score, area, box = row
             corners = [f"{value:.2f}" for value in box]
             writer.writerow([index, name, f"{score:.4f}", area, *corners])
-    os.replace(temporary, path)
 
 
 def overlay(plane: NDArray[np.float32], label_image: NDArray[Any]) -> NDArray[np.uint8]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .atomic import replacing
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -113,13 +115,9 @@ def write_checkpoint(
         raise ValueError(f"a checkpoint's name must end in {SUFFIX}, got {path.name!r}")
     state = {key: _stored(key, value, dtype) for key, value in checkpoint.state.items()}
     config = {"format": FORMAT, **checkpoint.config}
-    temporary = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as temporary:
         # As bytes: safetensors' file writer makes files that only their owner reads.
         temporary.write_bytes(save(state, metadata={"config": json.dumps(config)}))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _stored(key: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .atomic import replacing
 from .coco import read_coco
 from .images import LABELS_ENDING, image_files, read_image
 from .instances import Instances, empty_instances
@@ -50,9 +50,8 @@ class Comparison:
     def write(self, path: Path) -> None:
         """Write all figures as JSON, atomically."""
         values = {name: e.to_dict() for name, e in self.evaluations.items()}
-        temporary = path.with_name(f".{path.name}.part")
-        temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
 
 
 def compare(truth: Path, predicted: Path, *, groups: Path | None = None) -> Comparison:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .atomic import replacing
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -201,8 +203,7 @@ def write_array(path: str | Path, array: NDArray[Any]) -> None:
         Shape (H, W) or (H, W, 3).
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
+    with replacing(path, keep_suffix=True) as temporary:
         if path.suffix.lower() in (".tif", ".tiff"):
             import tifffile
 
@@ -211,6 +212,3 @@ def write_array(path: str | Path, array: NDArray[Any]) -> None:
             from imageio import v3 as imageio
 
             imageio.imwrite(temporary, array)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .atomic import replacing
 from .instances import check_fraction
 
 if TYPE_CHECKING:
@@ -143,10 +143,8 @@ class Recipe:
 
     def write(self, path: str | Path) -> None:
         """Write the recipe under a temporary name, then rename it into place."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.part")
-        temporary.write_text(self.to_json() + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        with replacing(Path(path)) as temporary:
+            temporary.write_text(self.to_json() + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: str | Path) -> Recipe:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core import preload  # noqa: F401
 
 import torch
+
+from .atomic import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,18 +98,15 @@ class Run:
         """Write the state under a temporary name, then rename it into place."""
         if self.folder is None:
             return
-        temporary = self.folder / f".{STATE_NAME}.part"
-        torch.save(
-            {
-                "network": state.network.state_dict(),
-                "average": state.average.state_dict(),
-                "optimizer": state.optimizer.state_dict(),
-                "step": state.step,
-                "seconds": state.seconds,
-            },
-            temporary,
-        )
-        os.replace(temporary, self.folder / STATE_NAME)
+        kept = {
+            "network": state.network.state_dict(),
+            "average": state.average.state_dict(),
+            "optimizer": state.optimizer.state_dict(),
+            "step": state.step,
+            "seconds": state.seconds,
+        }
+        with replacing(self.folder / STATE_NAME) as temporary:
+            torch.save(kept, temporary)
 
     def log(
         self,
@@ -170,6 +168,5 @@ def _refuse_other_run(
 
 
 def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(text)

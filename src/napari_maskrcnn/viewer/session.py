@@ -35,6 +35,7 @@ from napari_maskrcnn.viewer.painting import (
     remember_decisions,
     with_free_ids,
 )
+from napari_maskrcnn.viewer.settings import encoding_budget
 from napari_maskrcnn.viewer.workers import JobRunner
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 # How long the pixels must rest before the table of objects follows them.
 SETTLE_MS = 300
-MEGABYTE = 2**20
 
 _sessions: dict[int, Session] = {}
 
@@ -60,24 +60,6 @@ def session_of(viewer: Any) -> Session:
         # Ids are given again once an object is gone, so the entry goes with it.
         weakref.finalize(viewer, _sessions.pop, key, None)
     return _sessions[key]
-
-
-def _setting(name: str, default: Any) -> Any:
-    """Return one of the person's settings, or the default outside of napari."""
-    from napari.settings import get_plugin_settings
-
-    settings = get_plugin_settings("napari-maskrcnn")
-    return getattr(getattr(settings, "inference", None), name, default)
-
-
-def encoding_budget() -> int:
-    """Return the bytes that kept encodings may take, from the person's settings."""
-    return int(_setting("encoding_budget_mb", 1024)) * MEGABYTE
-
-
-def device_choice() -> str:
-    """Return the device that the person asked for in the settings."""
-    return str(_setting("device", "auto"))
 
 
 class Session(QObject):
@@ -164,6 +146,10 @@ class Session(QObject):
         if viewer is None or labels is None or labels not in viewer.layers:
             return None
         return labels if is_usable(labels, image) else None
+
+    def image_of(self, labels: Labels) -> Image | None:
+        """Return the image whose instances a Labels layer holds, if any."""
+        return next((x for x in self.images() if self.labels_of(x) is labels), None)
 
     def record_of(self, image: Image) -> PlaneRecord | None:
         """Return what is kept of the plane of an image that is shown."""

@@ -24,7 +24,8 @@ from qtpy.QtWidgets import (
 
 from napari_maskrcnn.core.checkpoints import list_models
 from napari_maskrcnn.core.recipe import Recipe
-from napari_maskrcnn.viewer.session import Session, device_choice, session_of
+from napari_maskrcnn.viewer.session import Session, session_of
+from napari_maskrcnn.viewer.settings import device_choice
 from napari_maskrcnn.widgets.command import segment_command
 from napari_maskrcnn.widgets.parts import (
     PrimaryButton,

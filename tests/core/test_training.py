@@ -13,11 +13,13 @@ import pytest
 import torch
 from tiny_network import ARCHITECTURE
 
+from napari_maskrcnn.core.augmentation import Augmentation
 from napari_maskrcnn.core.dataset import AnnotatedImage, annotated_image
 from napari_maskrcnn.core.detector import Detector
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.samples import nuclei_field
 from napari_maskrcnn.core.training import TrainConfig, learning_rate, split, train
+from napari_maskrcnn.core.training_batches import draw_batch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -255,6 +257,8 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"batch_size": -1}, "batch_size"),
         ({"minutes": 0}, "minutes must be positive"),
+        ({"calm": 1.5}, "calm must be in"),
+        ({"calm": 0.2, "minutes": 5.0}, "set steps, not minutes"),
         ({"crop": 100}, "crop must be a multiple of 32"),
         ({"precision": "half"}, "precision must be"),
         ({"class_names": []}, "class_names"),
@@ -266,3 +270,25 @@ def test_the_learning_rate_warms_up_and_falls() -> None:
 def test_a_bad_configuration_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TrainConfig.from_dict(values)
+
+
+def test_the_last_part_of_a_run_is_calm() -> None:
+    config = TrainConfig(
+        steps=100, calm=0.25, augmentation=Augmentation(invert=0.4, scale_jitter=4.0)
+    )
+    assert config.augmentation_at(74) == config.augmentation
+    calm = config.augmentation_at(75)
+    assert calm.invert == pytest.approx(0.2)
+    assert calm.scale_jitter == pytest.approx(2.0)
+    assert TrainConfig(steps=100).augmentation_at(99) == Augmentation()
+
+
+def test_a_calm_batch_is_another(annotated: list[AnnotatedImage]) -> None:
+    strong = TrainConfig(steps=10, crop=64, batch_size=2)
+    calm = replace(strong, calm=1.0)
+    weights = np.full(len(annotated), 1 / len(annotated))
+    ours, theirs = (
+        torch.stack(draw_batch(annotated, weights, config, 3)[0])
+        for config in (strong, calm)
+    )
+    assert not torch.equal(ours, theirs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_maskrcnn.core import preload  # noqa: F401
@@ -48,6 +48,17 @@ class Augmentation:
         """Draw one factor from 1 / scale_jitter to scale_jitter."""
         limit = np.log(self.scale_jitter)
         return float(np.exp(rng.uniform(-limit, limit)))
+
+    def calmed(self, share: float = 0.5) -> Augmentation:
+        """Return changes that are rarer and weaker by this share; scale by its root."""
+        weaker = {
+            name: getattr(self, name) * share
+            for name in (
+                "invert", "blur", "noise", "illumination", "tint", "to_grey",
+                "gamma", "colour",
+            )
+        }  # fmt: skip
+        return replace(self, scale_jitter=self.scale_jitter**share, **weaker)
 
 
 def view_grid(

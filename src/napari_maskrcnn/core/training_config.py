@@ -56,6 +56,10 @@ class TrainConfig:
         Threads that prepare crops while the network runs; 0 prepares them in between.
     augmentation : Augmentation
         See there.
+    calm : float
+        Last part of the steps, in [0, 1], in which the images are changed half as much:
+        the network settles on images as they are (as YOLOX ends; Ge et al. 2021). Not
+        with ``minutes``, since a batch depends on the seed and the step alone.
     """
 
     architecture: str = "small_fpn"
@@ -80,6 +84,7 @@ class TrainConfig:
     precision: str = "bfloat16"
     workers: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    calm: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "save_every"):
@@ -93,6 +98,10 @@ class TrainConfig:
             raise ValueError(
                 f"validation_fraction must be in [0, 1), got {self.validation_fraction}"
             )
+        if not 0 <= self.calm <= 1:
+            raise ValueError(f"calm must be in [0, 1], got {self.calm}")
+        if self.calm and self.minutes is not None:
+            raise ValueError("calm is a part of the steps: set steps, not minutes")
         if self.crop < 64 or self.crop % 32:
             raise ValueError(
                 f"crop must be a multiple of 32 from 64 on, got {self.crop}"
@@ -103,6 +112,12 @@ class TrainConfig:
             )
         if not self.class_names:
             raise ValueError("class_names must name at least one class")
+
+    def augmentation_at(self, step: int) -> Augmentation:
+        """Return how strongly the images of a step are changed."""
+        if self.calm and step >= (1 - self.calm) * self.steps:
+            return self.augmentation.calmed()
+        return self.augmentation
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:

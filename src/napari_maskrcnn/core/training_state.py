@@ -26,7 +26,7 @@ STATE_NAME, CONFIG_NAME, HISTORY_NAME = "state.pt", "config.json", "history.csv"
 # are already there, and an average forgets its earlier decay.
 FREE_KEYS = {
     "steps", "minutes", "validate_every", "save_every", "workers", "ema_decay",
-    "description",
+    "calm", "description",
 }  # fmt: skip
 HISTORY_FIELDS = (
     "step",

@@ -10,11 +10,12 @@ from napari_maskrcnn.core.coco.document import (
     Source,
 )
 from napari_maskrcnn.core.coco.errors import CocoError, Fault
+from napari_maskrcnn.core.coco.joined import joined, parted
 from napari_maskrcnn.core.coco.objects import CocoObjects
-from napari_maskrcnn.core.coco.overlaps import corrected
+from napari_maskrcnn.core.coco.overlaps import corrected, with_whole_masks
 from napari_maskrcnn.core.coco.planes import plane_images, split, write_planes
 from napari_maskrcnn.core.coco.read import read_coco
-from napari_maskrcnn.core.coco.write import WriteSummary, write_coco
+from napari_maskrcnn.core.coco.write import WriteSummary, write_coco, write_steps
 
 __all__ = [
     "Category",
@@ -27,9 +28,13 @@ __all__ = [
     "WriteSummary",
     "check",
     "corrected",
+    "joined",
+    "parted",
     "plane_images",
     "read_coco",
     "split",
+    "with_whole_masks",
     "write_coco",
     "write_planes",
+    "write_steps",
 ]

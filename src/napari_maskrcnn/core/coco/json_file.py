@@ -6,6 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from napari_maskrcnn.core.atomic import replacing
 from napari_maskrcnn.core.coco.errors import CocoError
 
 if TYPE_CHECKING:
@@ -46,12 +47,7 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
         text = json.dumps(document, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise CocoError(f"{path.name}: extra keys are no JSON ({error})") from error
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

@@ -42,6 +42,9 @@ class CocoObjects:
         has no pixel.
     annotation_ids : np.ndarray
         ``(N,)`` int64, id of each in the file it was read from, 0 where there is none.
+    orders : np.ndarray
+        ``(N,)`` int64: where objects overlap, a higher one is painted over a lower one,
+        and a small object over a large one of the same order.
     extras : tuple of dict
         Keys of each annotation that are not ours.
     """
@@ -56,6 +59,7 @@ class CocoObjects:
     crowd: np.ndarray
     boxes: np.ndarray
     annotation_ids: np.ndarray
+    orders: np.ndarray
     extras: tuple[Mapping[str, Any], ...]
 
     def __len__(self) -> int:
@@ -90,6 +94,10 @@ class CocoObjects:
             class_names=tuple(instances.class_names),
             scores=instances.scores,
             **columns,
+        )
+        # As `Instances.to_label_image` paints them.
+        objects.orders[np.argsort(instances.scores, kind="stable")] = np.arange(
+            1, len(instances) + 1
         )
         # A network may give boxes only; where there are masks, theirs are tight.
         without_mask = runs.areas() == 0
@@ -133,6 +141,7 @@ class CocoObjects:
             crowd=self.crowd[indices],
             boxes=self.boxes[indices],
             annotation_ids=self.annotation_ids[indices],
+            orders=self.orders[indices],
             extras=tuple(self.extras[number] for number in indices.tolist()),
         )
 
@@ -162,7 +171,9 @@ class CocoObjects:
     def to_label_image(
         self, dtype: Any = None, *, crowd: bool = False, fill_boxes: bool = False
     ) -> np.ndarray:
-        """Paint the objects, large ones first, so that small ones stay visible.
+        """Paint the objects by their orders, and of one order large ones first.
+
+        So small ones stay visible.
 
         Parameters
         ----------
@@ -185,12 +196,13 @@ class CocoObjects:
         if largest > np.iinfo(dtype).max:
             raise ValueError(f"the id {largest} does not fit into {np.dtype(dtype)}")
         runs = self._with_filled_boxes() if fill_boxes else self.runs
-        ids, shown = self.ids, np.flatnonzero(crowd | ~self.crowd)
+        ids, orders = self.ids, self.orders
+        shown = np.flatnonzero(crowd | ~self.crowd)
         if len(shown) < len(self):
-            runs, ids = runs[shown], ids[shown]
+            runs, ids, orders = runs[shown], ids[shown], orders[shown]
         areas = runs.areas()
         ranks = np.empty_like(areas)
-        ranks[np.argsort(-areas, kind="stable")] = np.arange(len(areas))
+        ranks[np.lexsort((-areas, orders))] = np.arange(len(areas))
         return runs.to_label_image(ids, dtype, ranks)
 
     def _with_filled_boxes(self) -> Runs:
@@ -262,5 +274,6 @@ def _filled(
         crowd=column("crowd", crowd, False, np.bool_),
         boxes=runs.boxes().astype(np.float64),
         annotation_ids=np.zeros(count, dtype=np.int64),
+        orders=np.zeros(count, dtype=np.int64),
         extras=({},) * count,
     )

@@ -22,7 +22,7 @@ _CATEGORY_KEYS = frozenset(("id", "name", "supercategory"))
 _ANNOTATION_KEYS = frozenset(
     (
         *("id", "image_id", "category_id", "segmentation", "area", "bbox", "iscrowd"),
-        *("score", "track_id", "reviewed", "label_id"),
+        *("score", "track_id", "reviewed", "label_id", "z_order"),
     )
 )
 _LARGEST_SCORE = 1e30  # of 32-bit numbers
@@ -158,8 +158,8 @@ def _table(
     columns = [
         _optional(row, name, report) for row, name in zip(rows, names, strict=True)
     ]
-    scores, tracks, reviewed, crowd = (
-        zip(*columns, strict=True) if columns else ((),) * 4
+    scores, tracks, reviewed, crowd, orders = (
+        zip(*columns, strict=True) if columns else ((),) * 5
     )
     return CocoObjects(
         runs=runs,
@@ -172,6 +172,7 @@ def _table(
         crowd=np.array(crowd, dtype=bool),
         boxes=boxes,
         annotation_ids=np.array([whole(row["id"]) for row in rows], dtype=np.int64),
+        orders=np.array(orders, dtype=np.int64),
         extras=tuple(
             {key: value for key, value in row.items() if key not in _ANNOTATION_KEYS}
             for row in rows
@@ -179,8 +180,10 @@ def _table(
     )
 
 
-def _optional(row: Row, name: str, report: Report) -> tuple[float, int, bool, bool]:
-    """Return score, track id, mark of review, crowd flag."""
+def _optional(
+    row: Row, name: str, report: Report
+) -> tuple[float, int, bool, bool, int]:
+    """Return score, track id, mark of review, crowd flag, order of painting."""
     given = row.get("iscrowd")
     crowd = int(given) if isinstance(given, bool) else whole(given)
     if crowd not in (0, 1):
@@ -198,7 +201,10 @@ def _optional(row: Row, name: str, report: Report) -> tuple[float, int, bool, bo
     if track is None:
         report(name, f"track_id is {shown(given)}", "read without one")
         track = 0
-    return score, track, row.get("reviewed") is True, bool(crowd)
+    order = whole(row["z_order"]) if "z_order" in row else 0
+    if order is None:
+        report(name, f"z_order is {shown(row['z_order'])}", "read without one")
+    return score, track, row.get("reviewed") is True, bool(crowd), order or 0
 
 
 def _labels(rows: list[Row], names: list[str], report: Report) -> np.ndarray:

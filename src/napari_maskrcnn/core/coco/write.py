@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sized
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -11,11 +12,13 @@ import numpy as np
 from napari_maskrcnn.core.coco import rle
 from napari_maskrcnn.core.coco.document import Category
 from napari_maskrcnn.core.coco.errors import CocoError, Fault
+from napari_maskrcnn.core.coco.ids import FreeIds
 from napari_maskrcnn.core.coco.json_file import load_json, write_json
 from napari_maskrcnn.core.coco.segmentations import Mode, written_segmentations
+from napari_maskrcnn.core.progress import Progress, exhaust
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Generator, Iterable, Mapping
 
     from napari_maskrcnn.core.coco.document import CocoImage
     from napari_maskrcnn.core.coco.objects import CocoObjects
@@ -97,6 +100,36 @@ def write_coco(
     ValueError
         If `mode` is unknown.
     """
+    return exhaust(
+        write_steps(
+            path, images, mode=mode, categories=categories, append=append, extra=extra
+        )
+    )
+
+
+def write_steps(
+    path: str | Path,
+    images: Iterable[CocoImage],
+    *,
+    mode: Mode = "auto",
+    categories: Iterable[Category] | None = None,
+    append: bool = False,
+    extra: Mapping[str, Any] | None = None,
+    rehearse: bool = False,
+) -> Generator[Progress, None, WriteSummary]:
+    """Do what `write_coco` does, step by step; see there.
+
+    Parameters
+    ----------
+    rehearse : bool
+        Do everything but write the file: the summary and the errors are those that
+        writing would give.
+
+    Yields
+    ------
+    Progress
+        One an image; the total is that of a sequence, 0 of a generator.
+    """
     path = Path(path)
     if mode not in get_args(Mode):
         raise ValueError(f"mode is one of {', '.join(get_args(Mode))}; got {mode!r}")
@@ -104,9 +137,12 @@ def write_coco(
     document.update({k: v for k, v in (extra or {}).items() if k not in _LISTS})
     writer = _Writer(path, mode, document)
     writer.add_categories(categories or ())
-    for image in images:
+    total = len(images) if isinstance(images, Sized) else 0
+    for done, image in enumerate(images, start=1):
         writer.add(image)
-    write_json(path, document)
+        yield Progress(done, total, str(image.file_name))
+    if not rehearse:
+        write_json(path, document)
     return writer.summary()
 
 
@@ -133,9 +169,9 @@ class _Writer:
         self.path = path
         self.mode = mode
         self.document = document
-        self.image_ids = _Ids(document["images"], least=0)
-        self.annotation_ids = _Ids(document["annotations"])
-        self.category_ids = _Ids(document["categories"])
+        self.image_ids = FreeIds(document["images"], least=0)
+        self.annotation_ids = FreeIds(document["annotations"])
+        self.category_ids = FreeIds(document["categories"])
         self.by_name = {
             row.get("name"): row.get("id") for row in document["categories"]
         }
@@ -232,7 +268,7 @@ class _Writer:
         for video in videos:
             if isinstance(video, dict) and video.get("name") == name:
                 return int(video["id"])
-        videos.append({"id": _Ids(videos).take(), "name": name})
+        videos.append({"id": FreeIds(videos).take(), "name": name})
         return int(videos[-1]["id"])
 
     def _annotations(
@@ -300,6 +336,8 @@ def _add_optional(rows: list[dict[str, Any]], objects: CocoObjects) -> None:
         rows[number]["score"] = float(objects.scores[number])
     for number in np.flatnonzero(objects.reviewed).tolist():
         rows[number]["reviewed"] = True
+    for number in np.flatnonzero(objects.orders).tolist():
+        rows[number]["z_order"] = int(objects.orders[number])
     for number in np.flatnonzero(objects.track_ids).tolist():
         track_id = int(objects.track_ids[number])
         # CVAT reads tracks from the attributes, CocoVID from the annotation.
@@ -307,26 +345,3 @@ def _add_optional(rows: list[dict[str, Any]], objects: CocoObjects) -> None:
         attributes = attributes if isinstance(attributes, dict) else {}
         rows[number]["track_id"] = track_id
         rows[number]["attributes"] = {**attributes, "track_id": track_id}
-
-
-@dataclass(slots=True)
-class _Ids:
-    """Free ids, from 1: COCO's evaluation and CVAT take 0 for none, but for images."""
-
-    rows: list[Any]
-    least: int = 1
-    used: set[int] = field(init=False)
-    last: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        ids = (row.get("id") for row in self.rows if isinstance(row, dict))
-        self.used = {i for i in ids if isinstance(i, int)}
-        self.last = max(self.used, default=0)
-
-    def take(self, wished: int | None = None) -> int:
-        """Return the wished id if it is free, otherwise one above all."""
-        if wished is None or wished < self.least or wished in self.used:
-            wished = max(self.last, 0) + 1
-        self.used.add(wished)
-        self.last = max(self.last, wished)
-        return wished

@@ -12,9 +12,11 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_maskrcnn.viewer.features import write_features
+from napari_maskrcnn.viewer.features import has_table, update_features, write_features
+from napari_maskrcnn.viewer.history import history_of
 from napari_maskrcnn.viewer.jobs import KeptEncoding, LoadedModel, segment_plane
 from napari_maskrcnn.viewer.layers import (
     LabelsPlane,
@@ -40,7 +42,7 @@ from napari_maskrcnn.viewer.workers import JobRunner
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels
+    from napari.layers import Image
 
     from napari_maskrcnn.core.recipe import Recipe
     from napari_maskrcnn.viewer.jobs import Outcome
@@ -60,6 +62,11 @@ def session_of(viewer: Any) -> Session:
         # Ids are given again once an object is gone, so the entry goes with it.
         weakref.finalize(viewer, _sessions.pop, key, None)
     return _sessions[key]
+
+
+def open_sessions() -> list[Session]:
+    """Return the sessions of the viewers that are there."""
+    return list(_sessions.values())
 
 
 class Session(QObject):
@@ -126,6 +133,7 @@ class Session(QObject):
         viewer.dims.events.point.connect(self._on_dims)
         viewer.dims.events.order.connect(self._on_dims)
         viewer.events.theme.connect(self._on_theme)
+        self._follow_labels()
 
     # ---- what there is
 
@@ -138,6 +146,35 @@ class Session(QObject):
         """Return the image layers, the topmost first."""
         viewer = self.viewer
         return image_layers(viewer) if viewer is not None else []
+
+    def all_labels(self) -> list[Labels]:
+        """Return the Labels layers, the topmost first."""
+        viewer = self.viewer
+        layers = reversed(viewer.layers) if viewer is not None else ()
+        return [layer for layer in layers if isinstance(layer, Labels)]
+
+    def plane_of(self, layer: Labels) -> Plane | None:
+        """Return the plane of a Labels layer that is shown."""
+        viewer = self.viewer
+        if viewer is None or layer.ndim < 2:
+            return None
+        return current_plane(layer, viewer)
+
+    def update_table(self, layer: Labels, plane: Plane) -> None:
+        """Bring the rows of a plane up to date with its pixels."""
+        record = self._record_in(layer, plane)
+        if record is not None:
+            write_features(record)
+        elif has_table(layer):
+            update_features(layer, plane)
+
+    def _record_in(self, layer: Labels, plane: Plane) -> PlaneRecord | None:
+        """Return what is kept of a plane of a Labels layer."""
+        for planes in self._records.values():
+            record = planes.get(plane)
+            if record is not None and record.target.layer is layer:
+                return record
+        return None
 
     def labels_of(self, image: Image) -> Labels | None:
         """Return the Labels layer that holds the instances of an image, if any."""
@@ -160,6 +197,14 @@ class Session(QObject):
         if record is None or record.target.layer is not self.labels_of(image):
             return None
         return record
+
+    def records_of(self, image: Image) -> dict[Plane, PlaneRecord]:
+        """Return what is kept of the planes of an image, by plane."""
+        labels = self.labels_of(image)
+        kept = self._records.get(image, {})
+        return {
+            p: record for p, record in kept.items() if record.target.layer is labels
+        }
 
     def count(self, image: Image) -> int | None:
         """Return how many objects the shown plane has, None before it has a result."""
@@ -286,7 +331,6 @@ class Session(QObject):
         dtype = np.uint16 if count <= np.iinfo(np.uint16).max else np.int32
         labels = add_labels_for(viewer, image, dtype)
         self._outputs[image] = weakref.ref(labels)
-        labels.events.paint.connect(self._on_painted)
         labels.events.set_data.connect(self._on_pixels)
         return labels
 
@@ -303,13 +347,14 @@ class Session(QObject):
     def _repaint_once(
         self, record: PlaneRecord, recipe: Recipe, keep_edited: bool
     ) -> None:
+        history_of(record.target.layer).flush()
         edits = record.ledger.edits(record.target.pixels) if keep_edited else Edits()
         self._writing = True
         try:
             repaint = Repaint(record, edits)
             repaint.show(recipe)
             repaint.commit()
-            write_features(record)
+            write_features(record, fresh=True)
         finally:
             self._writing = False
 
@@ -366,7 +411,13 @@ class Session(QObject):
     # ---- what happens around it
 
     def _on_layers(self) -> None:
+        self._follow_labels()
         self.layers_changed.emit()
+
+    def _follow_labels(self) -> None:
+        for layer in self.all_labels():
+            history_of(layer).follow(self)
+            layer.events.paint.connect(self._on_painted)
 
     def _on_theme(self) -> None:
         self.theme_changed.emit()
@@ -409,6 +460,8 @@ class Session(QObject):
         """Let the table of objects follow what was painted, undone or redone."""
         if self._live is not None:
             return
+        for layer in self.all_labels():
+            history_of(layer).flush()
         for image in list(self._records):
             record = self.record_of(image)
             if record is not None:

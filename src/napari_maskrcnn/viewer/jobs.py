@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core.progress import Progress
 from napari_maskrcnn.viewer.torch_start import import_torch
+from napari_maskrcnn.viewer.warm_up import warm_up_drawing
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -106,6 +107,8 @@ def segment_plane(
     """
     yield Progress(0, 0, "Reading the image")
     image = source.read()
+    yield Progress(0, 0, "Reading the image")
+    warm_up_drawing()
     yield Progress(0, 0, "Reading the image")
     detector = yield from load_detector(loaded, recipe)
     encoded_as = (loaded.key, recipe.object_size, recipe.channel, _digest(image))

@@ -6,7 +6,8 @@ Two things in an import hold Python's lock for long, and the window stands still
   seconds from a cold one.  Foreign functions called through ctypes do not hold the
   lock, so the libraries are opened that way first; the import finds them in place.
 * The garbage collector, which walks over the many thousand new objects again and
-  again, 0.2 s each time.  It rests meanwhile.
+  again, 0.2 to 0.4 s each time.  It rests meanwhile, and then takes them for old
+  without a walk: put off, the walk would come while the result is drawn.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ def import_torch() -> Generator[Progress, None, None]:
         import_module("torch")
         yield Progress(0, 0, "Starting PyTorch")
         import_module("torchvision")
+        # Thawed objects are in the oldest generation, which is looked at rarely.
+        gc.freeze()
+        gc.unfreeze()
     finally:
         if collecting:
             gc.enable()

@@ -22,11 +22,12 @@ from .heads import detect_in_encoding
 from .images import image_plane
 from .memory import MemoryLadder
 from .progress import Progress, exhaust, relay
+from .prompts import Prompter, WindowMemory
 from .recipe import MAX_DETECTIONS, NMS_CEILING, SCORE_FLOOR, Recipe
 from .sizing import SizeEstimate, estimate_object_size, network_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -82,6 +83,8 @@ class Detector:
         self.class_names: tuple[str, ...] = tuple(checkpoint.config["class_names"])
         self.native_size = float(checkpoint.config["object_size"])
         self.name = name
+        # Encodings are valid for every model with the same frozen part.
+        self.trunk_id = checkpoint.trunk_id
         self.device = choose_device(device)
         self.network = checkpoint.build()
         self.network.requires_grad_(False)
@@ -97,6 +100,7 @@ class Detector:
             precision or inference_precision(self.device),
             self.device,
         )
+        self._windows = WindowMemory()
         self._place()
 
     @property
@@ -235,6 +239,56 @@ class Detector:
         return replace(
             instances, warnings=(*encoding.warnings, *warnings, *instances.warnings)
         )
+
+    def prompt_box(
+        self, encoding: Encoding, box: Sequence[float], class_id: int | None = None
+    ) -> Instances:
+        """Return the one object inside a box; the backbone does not run.
+
+        Parameters
+        ----------
+        encoding : Encoding
+            The encoded image.
+        box : sequence of float
+            (x0, y0, x1, y1) in pixels of the image.
+        class_id : int, optional
+            The object's class; by default the network's best guess.
+
+        Raises
+        ------
+        ValueError
+            When the box is empty or outside of the image, or there is no such class.
+        """
+        return exhaust(self.prompt_steps(encoding, box=box, class_id=class_id))
+
+    def prompt_point(
+        self, encoding: Encoding, point: Sequence[float], class_id: int | None = None
+    ) -> Instances:
+        """Return the one object at a point, (y, x) in pixels; see `prompt_box`."""
+        return exhaust(self.prompt_steps(encoding, point=point, class_id=class_id))
+
+    def prompt_steps(
+        self,
+        encoding: Encoding,
+        *,
+        box: Sequence[float] | None = None,
+        point: Sequence[float] | None = None,
+        class_id: int | None = None,
+    ) -> Generator[Progress, None, Instances]:
+        """Run one prompt, a box or a point, as a generator."""
+
+        def attempt() -> Generator[Progress, None, Instances]:
+            prompter = Prompter(
+                self.network,
+                self._on_device(encoding),
+                self.class_names,
+                self._windows,
+            )
+            if box is not None:
+                return (yield from prompter.box(box, class_id))
+            return (yield from prompter.point(point or (), class_id))
+
+        return (yield from self._with_ladder(attempt, []))
 
     def _with_ladder(
         self,

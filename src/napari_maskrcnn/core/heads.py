@@ -58,7 +58,7 @@ def detect_in_encoding(
     for index, window in enumerate(encoding.plan):
         encoded = encoding.windows[index]
         if encoded is None:
-            encoded = yield from _encode_again(network, encoding, window, index)
+            encoded = yield from encode_again(network, encoding, window, index)
         part = yield from relay(
             _detect_in_window(network, encoding, encoded, class_names),
             partial(Progress, index, total, "Finding objects"),
@@ -71,7 +71,7 @@ def detect_in_encoding(
     return join(parts, [_to_image(w, encoding) for w in encoding.plan], margin)
 
 
-def _encode_again(
+def encode_again(
     network: MaskRCNN, encoding: Encoding, window: Window, index: int
 ) -> Generator[Progress, None, EncodedWindow]:
     """Encode a window that the memory budget did not allow to keep."""
@@ -99,7 +99,7 @@ def _detect_in_window(
     encoded: EncodedWindow,
     class_names: tuple[str, ...],
 ) -> Generator[None, None, Instances]:
-    shape = _shape(encoded)
+    shape = shape_of(encoded)
     boxes, scores, class_ids = detect_boxes(
         network, encoded.features, encoded.proposals, shape, encoding.precision
     )
@@ -138,7 +138,8 @@ def _detect_in_window(
     )
 
 
-def _shape(encoded: EncodedWindow) -> tuple[int, int]:
+def shape_of(encoded: EncodedWindow) -> tuple[int, int]:
+    """Return (H, W) of a window in network pixels."""
     y0, x0, y1, x1 = encoded.window.outer
     return y1 - y0, x1 - x0
 

@@ -84,7 +84,7 @@ def test_a_result_makes_a_labels_layer_with_a_table(
     assert ids(labels) == {1, 2, 3, 4, 5}
     assert session.count(image) == 5
     table = labels.features
-    assert list(table.columns) == ["index", "class", "score", "area"]
+    assert list(table.columns) == ["index", "class", "score", "area", "reviewed"]
     assert table["index"].tolist() == [1, 2, 3, 4, 5]
     assert set(table["class"]) == {"nucleus"}
     np.testing.assert_allclose(table["score"], SCORES[:5], atol=1e-6)

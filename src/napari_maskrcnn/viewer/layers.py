@@ -69,6 +69,19 @@ class Plane:
             for axis in range(len(self.position) + 2)
         )
 
+    def indices(
+        self, rows: NDArray[Any], columns: NDArray[Any]
+    ) -> tuple[NDArray[np.int32], ...]:
+        """Return pixel coordinates in the plane as coordinates in the layer."""
+        # napari keeps these arrays for a hundred steps: int32 is half of int64.
+        inside = iter((rows.astype(np.int32), columns.astype(np.int32)))
+        return tuple(
+            next(inside)
+            if isinstance(entry, slice)
+            else np.full(rows.shape, entry, np.int32)
+            for entry in self.index
+        )
+
     @property
     def label(self) -> int | str:
         """The position for a table: a number in a stack, else numbers in a row."""
@@ -221,24 +234,8 @@ class LabelsPlane:
         values = after[changed].astype(self.layer.data.dtype)
         np.copyto(self.pixels, before)
         if changed[0].size:
-            # napari keeps these arrays for a hundred steps: int32 is half of int64.
-            rows, columns = (axis.astype(np.int32) for axis in changed)
+            indices = self.plane.indices(*changed)
             with self.layer.block_history():
-                self.layer.data_setitem(
-                    self._indices(rows, columns), values, refresh=False
-                )
+                self.layer.data_setitem(indices, values, refresh=False)
         self.layer.refresh()
         return bool(changed[0].size)
-
-    def _indices(
-        self, rows: NDArray[np.int32], columns: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], ...]:
-        """Return pixel coordinates in the plane as coordinates in the layer."""
-        index: list[NDArray[np.int32]] = []
-        inside = iter((rows, columns))
-        for entry in self.plane.index:
-            if isinstance(entry, slice):
-                index.append(next(inside))
-            else:
-                index.append(np.full(rows.shape, entry, np.int32))
-        return tuple(index)

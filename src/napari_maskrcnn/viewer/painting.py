@@ -61,6 +61,9 @@ class PlaneRecord:
         What the encoding depends on: model, object size, channel, pixels.
     recipe : Recipe or None
         What the plane was last painted with.
+    said : DataFrame or None
+        Class, score and mark of the detections that had a row in the table, by id:
+        for those that a threshold hides for a while.
     """
 
     target: LabelsPlane
@@ -70,6 +73,7 @@ class PlaneRecord:
     encoding: Any = None
     encoded_as: tuple[Any, ...] = ()
     recipe: Recipe | None = None
+    said: Any = None
 
 
 def with_free_ids(instances: Instances, taken: NDArray[np.int64]) -> Instances:

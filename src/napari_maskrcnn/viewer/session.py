@@ -43,6 +43,7 @@ from napari_maskrcnn.viewer.workers import JobRunner
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
+    from numpy.typing import NDArray
 
     from napari_maskrcnn.core.recipe import Recipe
     from napari_maskrcnn.viewer.jobs import Outcome
@@ -167,6 +168,16 @@ class Session(QObject):
             write_features(record)
         elif has_table(layer):
             update_features(layer, plane)
+
+    def ids_taken(self, layer: Labels) -> NDArray[np.int64]:
+        """Return the ids of all detections of a layer, those now hidden included."""
+        taken = [
+            record.instances.ids
+            for planes in self._records.values()
+            for record in planes.values()
+            if record.target.layer is layer
+        ]
+        return np.concatenate([np.empty(0, np.int64), *taken])
 
     def _record_in(self, layer: Labels, plane: Plane) -> PlaneRecord | None:
         """Return what is kept of a plane of a Labels layer."""

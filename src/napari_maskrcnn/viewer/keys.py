@@ -1,0 +1,75 @@
+"""Keys bound to the Labels layers of a viewer while somebody wants them."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Labels
+from napari.utils.key_bindings import coerce_keybinding
+
+from napari_maskrcnn.viewer.actions import action_named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from napari.components import ViewerModel
+
+
+class LayerKeys:
+    """Keys of actions on all Labels layers of a viewer, those to come included.
+
+    A key that somebody else bound to a layer stays theirs.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        The viewer; held weakly.
+    handlers : dict of str to callable
+        What each action calls, with the layer whose key was pressed.
+    """
+
+    def __init__(
+        self, viewer: ViewerModel, handlers: Mapping[str, Callable[[Labels], object]]
+    ) -> None:
+        self._viewer = weakref.ref(viewer)
+        self._handlers = {
+            coerce_keybinding(action_named(name).key): handler
+            for name, handler in handlers.items()
+        }
+        self._bound: weakref.WeakKeyDictionary[Labels, dict[Any, Any]] = (
+            weakref.WeakKeyDictionary()
+        )
+        viewer.layers.events.inserted.connect(self._bind)
+        self._bind()
+
+    def _bind(self) -> None:
+        viewer = self._viewer()
+        for layer in viewer.layers if viewer is not None else ():
+            if not isinstance(layer, Labels) or layer in self._bound:
+                continue
+            bound = self._bound[layer] = {}
+            for key, handler in self._handlers.items():
+                if key not in layer.keymap:
+                    bound[key] = _calling(handler)
+                    layer.bind_key(key, bound[key])
+
+    def release(self) -> None:
+        """Give the keys back; afterwards this object does nothing any more."""
+        viewer = self._viewer()
+        if viewer is not None:
+            viewer.layers.events.inserted.disconnect(self._bind)
+        for layer, bound in self._bound.items():
+            for key, function in bound.items():
+                if layer.keymap.get(key) is function:
+                    layer.bind_key(key, None)
+        self._bound.clear()
+
+
+def _calling(handler: Callable[[Labels], object]) -> Callable[[Labels], None]:
+    """Return a function that napari takes for no generator and no bound method."""
+
+    def pressed(layer: Labels) -> None:
+        handler(layer)
+
+    return pressed

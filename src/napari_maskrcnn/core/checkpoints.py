@@ -6,6 +6,7 @@ architecture, class names, native object size, thresholds, provenance. No pickle
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -48,6 +49,34 @@ class Checkpoint:
 
     config: dict[str, Any]
     state: dict[str, Tensor]
+
+    @property
+    def trunk_id(self) -> str:
+        """A hash of all that an encoding depends on: everything but the heads.
+
+        Models with the same one, such as one whose heads were fine-tuned, can use each
+        other's encodings.
+        """
+        return self.digest(lambda key: not key.startswith("roi_heads."))
+
+    def digest(self, chosen: Callable[[str], bool] = bool) -> str:
+        """Return a hash of architecture, object size and the chosen tensors.
+
+        Parameters
+        ----------
+        chosen : callable
+            Tells by its name whether a tensor counts; by default all do. In which
+            precision a value is stored makes no difference.
+        """
+        digest = hashlib.blake2b(digest_size=16, usedforsecurity=False)
+        parts = [self.config["architecture"], float(self.config["object_size"])]
+        digest.update(json.dumps(parts, sort_keys=True).encode())
+        for key in sorted(filter(chosen, self.state)):
+            value = self.state[key].detach().cpu()
+            if value.is_floating_point():
+                value = value.float()
+            digest.update(key.encode() + value.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def build(self) -> MaskRCNN:
         """Build the network, load the weights and return it in evaluation mode.

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from .augmentation import Augmentation, augment_intensity, view_grid
 from .images import image_files, image_plane, read_image
+from .reviewed import UNREVIEWED, mark_unreviewed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,11 +42,14 @@ class AnnotatedImage:
     image : ndarray
         Shape (H, W, 1) or (H, W, 3), float16 in [0, 1], scaled by percentiles.
     label_image : ndarray
-        Shape (H, W), int32; 0 is background.
+        Shape (H, W), int32; 0 is background, `UNREVIEWED` what nobody looked at: there
+        nothing is learnt and nothing judged.
     class_ids : ndarray
         Shape (max label + 1,), int64: the class of each label.
     object_size : float
         Median over the objects of the square root of their box area, in pixels.
+    class_names : tuple of str
+        The names of classes 1, 2 ...; empty where the labels have no classes.
     """
 
     name: str
@@ -53,6 +57,12 @@ class AnnotatedImage:
     label_image: NDArray[np.int32]
     class_ids: NDArray[np.int64]
     object_size: float
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def has_objects(self) -> bool:
+        """Whether there is an object that counts."""
+        return bool((self.label_image > 0).any())
 
     @property
     def appearance(self) -> str:
@@ -69,15 +79,37 @@ def annotated_image(
     image: NDArray[Any],
     label_image: NDArray[Any],
     class_ids: NDArray[np.int64] | None = None,
+    *,
+    class_names: Sequence[str] = (),
+    reviewed: Sequence[int] | NDArray[np.int64] | None = None,
+    region: NDArray[np.bool_] | None = None,
 ) -> AnnotatedImage:
     """Check an image and its labels and prepare them for training.
+
+    Parameters
+    ----------
+    name, image, label_image
+        As `AnnotatedImage` keeps them; the image in any form that
+        `core.images.image_plane` takes.
+    class_ids : ndarray, optional
+        Shape (max label + 1,): the class of each label; all 1 if not given.
+    class_names : sequence of str
+        Of classes 1, 2 ...; empty where the labels have no classes.
+    reviewed : sequence of int, optional
+        The labels that a person approved.
+    region : ndarray, optional
+        Shape (H, W), bool: where all is right, the background too. With neither
+        `reviewed` nor `region` the whole image counts.
 
     Raises
     ------
     ValueError
-        When sizes disagree, or labels are negative or not integers.
+        When sizes disagree, labels are negative or not integers, or no pixel of the
+        image is a number.
     """
     plane = image_plane(image)
+    if not np.isfinite(np.asarray(image)).any():
+        raise ValueError(f"{name}: no pixel of the image is a number, all are NaN")
     labels = np.asarray(label_image)
     if labels.dtype.kind not in "bui":
         raise ValueError(f"{name}: labels must be integers, got dtype {labels.dtype}")
@@ -92,9 +124,12 @@ def annotated_image(
         plane[..., 0] == plane[..., 2]
     ).all():
         plane = plane[..., :1]
-    labels, class_ids = _compact(labels, class_ids)
+    marked = mark_unreviewed(labels, reviewed, region, name)
+    compact, class_ids = _compact(np.where(marked > 0, marked, 0), class_ids)
+    size = object_size(compact if compact.any() else _compact(labels, None)[0])
+    compact[marked < 0] = UNREVIEWED
     return AnnotatedImage(
-        name, plane.astype(np.float16), labels, class_ids, object_size(labels)
+        name, plane.astype(np.float16), compact, class_ids, size, tuple(class_names)
     )
 
 
@@ -205,7 +240,7 @@ def random_view(
         Shape (3, crop, crop), float32 in [0, 1].
     target : dict
         As torchvision's detection models take it: boxes (N, 4) xyxy, labels (N,),
-        masks (N, crop, crop) uint8.
+        masks (N, crop, crop) uint8; and see `make_target`.
     """
     scale = native_size / item.object_size * augmentation.draw_scale(rng)
     grid = view_grid(item.label_image.shape, _centre(item, rng), scale, crop, rng)
@@ -226,7 +261,7 @@ def _centre(item: AnnotatedImage, rng: Generator) -> tuple[float, float]:
     height, width = item.label_image.shape
     if rng.random() < 0.8 and item.label_image.any():
         # A random pixel of the objects: large ones are not seen too rarely.
-        ys, xs = np.nonzero(item.label_image[::3, ::3])
+        ys, xs = np.nonzero(item.label_image[::3, ::3] > 0)
         if ys.size:
             pick = rng.integers(ys.size)
             return 3.0 * ys[pick], 3.0 * xs[pick]
@@ -238,7 +273,8 @@ def make_target(
 ) -> dict[str, Tensor]:
     """Turn a label image into torchvision's training target.
 
-    Objects of which a crop's edge leaves next to nothing are dropped.
+    Objects of which a crop's edge leaves next to nothing are dropped. Where a part was
+    not reviewed, the target has a mask of it, "unreviewed"; see `core.reviewed`.
     """
     boxes, labels, masks = [], [], []
     for label, where in enumerate(ndimage.find_objects(label_image), start=1):
@@ -254,10 +290,14 @@ def make_target(
         boxes.append([columns.start, rows.start, columns.stop, rows.stop])
         labels.append(class_ids[label])
         masks.append(mask)
-    return {
+    target = {
         "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
         "labels": torch.tensor(np.array(labels, np.int64)),
         "masks": torch.from_numpy(
             np.stack(masks) if masks else np.zeros((0, *label_image.shape), np.uint8)
         ),
     }
+    unreviewed = label_image < 0
+    if unreviewed.any():
+        target["unreviewed"] = torch.from_numpy(unreviewed)
+    return target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from .augmentation import Augmentation
 
@@ -137,7 +137,19 @@ class TrainConfig:
         return asdict(self)
 
 
-def learning_rate(config: TrainConfig, step: int, fraction: float) -> float:
+class RateConfig(Protocol):
+    """What `learning_rate` needs of a recipe."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The highest rate."""
+
+    @property
+    def warm_up(self) -> int:
+        """Steps until it is reached."""
+
+
+def learning_rate(config: RateConfig, step: int, fraction: float) -> float:
     """Return the rate of a step: linear warm-up, then a cosine down to a hundredth."""
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
     warm_up = min(1.0, (step + 1) / max(1, config.warm_up))

@@ -15,6 +15,7 @@ from .atomic import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from torch.optim import Optimizer
@@ -79,8 +80,8 @@ class Run:
         wanted = json.loads(json.dumps({"config": config, "images": list(names)}))
         path = folder / CONFIG_NAME
         if path.exists():
-            _refuse_other_run(json.loads(path.read_text()), wanted, folder)
-        _write_text(path, json.dumps(wanted, indent=1))
+            refuse_other_run(json.loads(path.read_text()), wanted, folder, FREE_KEYS)
+        write_text(path, json.dumps(wanted, indent=1))
 
     def restore(self, state: TrainingState) -> None:
         """Go on from the saved state, if there is one."""
@@ -141,7 +142,7 @@ class Run:
             rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
         lines = [",".join(HISTORY_FIELDS)]
         lines += [",".join(row[key] or "" for key in HISTORY_FIELDS) for row in rows]
-        _write_text(path, "\n".join(lines) + "\n")
+        write_text(path, "\n".join(lines) + "\n")
         measured = [row for row in rows if row["ap50"]]
         if measured:
             self.last_validation = {
@@ -149,17 +150,31 @@ class Run:
             }
 
 
-def _refuse_other_run(
-    found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path
+def refuse_other_run(
+    found: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    folder: Path,
+    free_keys: AbstractSet[str],
 ) -> None:
+    """Raise ValueError if a folder holds another run than the one wanted.
+
+    Parameters
+    ----------
+    found, wanted : mapping
+        "config", of which the free keys may differ, and further values.
+    folder : Path
+        For the message.
+    free_keys : set of str
+        Keys of "config".
+    """
+    configs = (found.get("config", {}), wanted["config"])
     differing = sorted(
         key
-        for key in found["config"].keys() | wanted["config"].keys()
-        if found["config"].get(key) != wanted["config"].get(key)
-        and key not in FREE_KEYS
+        for key in configs[0].keys() | configs[1].keys()
+        if configs[0].get(key) != configs[1].get(key) and key not in free_keys
     )
-    if found["images"] != wanted["images"]:
-        differing.append("images")
+    others = (found.keys() | wanted.keys()) - {"config"}
+    differing += sorted(key for key in others if found.get(key) != wanted.get(key))
     if differing:
         raise ValueError(
             f"{folder} holds a run of another configuration: {', '.join(differing)} "
@@ -167,6 +182,7 @@ def _refuse_other_run(
         )
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")

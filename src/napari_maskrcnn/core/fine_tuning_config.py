@@ -1,0 +1,167 @@
+"""The recipe of a fine-tuning run; imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from .instances import check_fraction
+
+if TYPE_CHECKING:
+    from .augmentation import Augmentation
+
+PARTS = {
+    "heads": "box and mask heads",
+    "rpn": "heads and region proposals",
+    "fpn": "heads, region proposals and feature pyramid",
+    "all": "the whole network",
+}
+"""What can be trained, each with its words for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuneConfig:
+    """Everything that decides a fine-tuning run, beside the model and the images.
+
+    Parameters
+    ----------
+    train : str
+        What learns, a key of ``PARTS``; the rest is frozen. Statistics of batch
+        normalisation are frozen throughout: a few images are too few to measure them.
+    drop_classes : tuple of str
+        Classes of the model that the new one shall not have.
+    steps : int
+        Optimiser steps, when ``minutes`` is not given.
+    minutes : float, optional
+        Time budget instead, measuring the model before and after included; such runs
+        differ with the speed of the machine.
+    batch_size, crop : int
+        Views a step, and their side in pixels that the network sees.
+    learning_rate, weight_decay : float
+        Of AdamW; after ``warm_up`` steps the rate falls as a cosine to a hundredth.
+    trunk_rate : float
+        Part of the rate with which the trunk of the backbone learns, when it does.
+    max_gradient_norm : float
+        Gradients are clipped to it.
+    ema_decay : float
+        Weights are averaged over the last 1 / (1 - ema_decay) steps or so; the average
+        is what is validated and kept.
+    held_out : float
+        Part of the images (or of a region, where there are few) for validation.
+    validate_every : int
+        Steps between two validations.
+    patience : int
+        Validations without a better AP after which the run ends; 0 for never.
+    save_every : int
+        Steps between two states from which a killed run goes on.
+    cache_views : int
+        Augmented views of an image for which the output of the frozen part is kept and
+        used again and again; 0 draws a new view every time and keeps nothing.
+    memory_budget, disk_budget : int
+        Bytes for what is kept. What does not fit into memory goes to the run's folder,
+        what does not fit there is computed again.
+    replay_share : float
+        Part of the views that come from the replay images, if there are any.
+    seed : int
+        With the same seed, data, machine and thread count, a run of a number of steps
+        on the CPU gives the same weights.
+    precision : str
+        "auto" (bfloat16 on GPUs that have it, else float32), "float32" or "bfloat16".
+    description : str
+        One line for the list of models.
+    augmentation : Augmentation, optional
+        By default milder than for training from nothing.
+    """
+
+    train: str = "heads"
+    drop_classes: tuple[str, ...] = ()
+    steps: int = 300
+    minutes: float | None = None
+    batch_size: int = 2
+    crop: int = 256
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.01
+    trunk_rate: float = 0.2
+    warm_up: int = 20
+    max_gradient_norm: float = 5.0
+    ema_decay: float = 0.97
+    held_out: float = 0.2
+    validate_every: int = 50
+    patience: int = 8
+    save_every: int = 25
+    cache_views: int = 16
+    memory_budget: int = 1 << 30
+    disk_budget: int = 4 << 30
+    replay_share: float = 0.25
+    seed: int = 0
+    precision: str = "auto"
+    description: str = ""
+    augmentation: Augmentation | None = None
+
+    def __post_init__(self) -> None:
+        if self.train not in PARTS:
+            raise ValueError(
+                f"train must be one of {', '.join(PARTS)}, got {self.train!r}"
+            )
+        for name in ("steps", "batch_size", "save_every", "validate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} must be at least 1, got {getattr(self, name)}"
+                )
+        for name in ("patience", "cache_views", "memory_budget", "disk_budget"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"{name} must not be negative, got {getattr(self, name)}"
+                )
+        if self.minutes is not None and self.minutes <= 0:
+            raise ValueError(f"minutes must be positive, got {self.minutes}")
+        if not 0 < self.held_out < 1:
+            raise ValueError(
+                f"held_out must be between 0 and 1, both excluded, got {self.held_out}"
+            )
+        check_fraction("replay_share", self.replay_share)
+        if self.crop < 64 or self.crop % 32:
+            raise ValueError(
+                f"crop must be a multiple of 32 from 64 on, got {self.crop}"
+            )
+        if self.precision not in ("auto", "bfloat16", "float32"):
+            raise ValueError(
+                "precision must be 'auto', 'bfloat16' or 'float32', "
+                f"got {self.precision!r}"
+            )
+
+    def filled(self) -> FineTuneConfig:
+        """Return the configuration with its augmentation spelt out."""
+        if self.augmentation is not None:
+            return self
+        from .augmentation import Augmentation
+
+        mild = Augmentation(
+            scale_jitter=1.5, invert=0.0, blur=0.1, noise=0.15, illumination=0.1,
+            tint=0.0, to_grey=0.0, gamma=0.2, colour=0.05,
+        )  # fmt: skip
+        return replace(self, augmentation=mild)
+
+    @property
+    def keeps_views(self) -> bool:
+        """Whether outputs of the frozen part are kept; pointless if nothing is."""
+        return self.cache_views > 0 and self.train != "all"
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FineTuneConfig:
+        """Make a configuration from parsed JSON; ValueError for unknown keys."""
+        from .augmentation import Augmentation
+
+        values = dict(values)
+        try:
+            if values.get("augmentation") is not None:
+                values["augmentation"] = Augmentation(**values["augmentation"])
+            if "drop_classes" in values:
+                values["drop_classes"] = tuple(values["drop_classes"])
+            return cls(**values)
+        except TypeError as error:
+            raise ValueError(f"wrong fine-tuning configuration: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as JSON-able values."""
+        return asdict(self)

@@ -1,0 +1,181 @@
+"""A network cut in two: the frozen part runs once a view, the rest learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_maskrcnn.core import preload  # noqa: F401
+
+import torch
+from torchvision.models.detection.image_list import ImageList
+
+from .encoding import computing
+from .reviewed import ReviewedOnly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor, nn
+    from torchvision.models.detection import MaskRCNN
+
+# Proposals of a view that are kept; the heads see a hundred or so of them a step.
+MAX_PROPOSALS = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrozenOutput:
+    """What the frozen part makes of some views.
+
+    Parameters
+    ----------
+    levels : dict of str to Tensor
+        Shapes (B, C, h, w): the pyramid's levels, the trunk's where the pyramid learns,
+        or the image itself where everything does.
+    proposals : tuple of Tensor
+        One (P, 4) a view, xyxy in pixels of the view; none where the RPN learns.
+    """
+
+    levels: dict[str, Tensor]
+    proposals: tuple[Tensor, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(t.nbytes for t in (*self.levels.values(), *self.proposals))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> FrozenOutput:
+        """Return the output with every level changed."""
+        levels = {key: change(value) for key, value in self.levels.items()}
+        return FrozenOutput(levels, self.proposals)
+
+    def to(self, device: torch.device) -> FrozenOutput:
+        """Move to a device, as float32."""
+        moved = self.map(lambda level: level.to(device, torch.float32))
+        return FrozenOutput(moved.levels, tuple(p.to(device) for p in self.proposals))
+
+
+def joined(outputs: Sequence[FrozenOutput]) -> FrozenOutput:
+    """Put the views of several outputs into one batch."""
+    return FrozenOutput(
+        {
+            key: torch.cat([output.levels[key] for output in outputs])
+            for key in outputs[0].levels
+        },
+        tuple(p for output in outputs for p in output.proposals),
+    )
+
+
+class CutNetwork:
+    """A network of which a part learns.
+
+    Parameters
+    ----------
+    network : MaskRCNN
+        Changed for good: what is frozen asks for no gradients, no batch normalisation
+        updates its statistics, and `ReviewedOnly` is in its losses.
+    part : str
+        A key of `fine_tuning_config.PARTS`.
+    precision : torch.dtype
+        Below float32, everything runs under autocast.
+    """
+
+    def __init__(self, network: MaskRCNN, part: str, precision: torch.dtype) -> None:
+        self.network, self.part, self.precision = network, part, precision
+        network.eval().requires_grad_(False)
+        for module in self._learning():
+            module.requires_grad_(True)
+        # Not `train()`, which reaches the normalisation layers inside.
+        network.roi_heads.training = True
+        network.rpn.training = part != "heads"
+        ReviewedOnly(network)
+
+    def _learning(self) -> list[nn.Module]:
+        network = self.network
+        modules = [network.roi_heads]
+        if self.part in ("rpn", "fpn", "all"):
+            modules.append(network.rpn)
+        if self.part in ("fpn", "all"):
+            modules.append(network.backbone.fpn)
+        if self.part == "all":
+            modules.append(network.backbone.body)
+        return modules
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        device: torch.device = next(self.network.parameters()).device
+        return device
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Return what learns, by name."""
+        return {k: p for k, p in self.network.named_parameters() if p.requires_grad}
+
+    def encode(self, images: Sequence[Tensor]) -> FrozenOutput:
+        """Run the frozen part.
+
+        Parameters
+        ----------
+        images : sequence of Tensor
+            Views (3, crop, crop) in [0, 1], of one size.
+        """
+        network, transform = self.network, self.network.transform
+        with computing(self.device, self.precision):
+            pixels = transform.batch_images(
+                [transform.normalize(image.to(self.device)) for image in images],
+                transform.size_divisible,
+            )
+            if self.part == "all":
+                return FrozenOutput({"image": pixels}, ())
+            levels = network.backbone.body(pixels)
+            if self.part == "fpn":
+                return FrozenOutput(dict(levels), ())
+            features = network.backbone.fpn(levels)
+            if self.part == "rpn":
+                return FrozenOutput(dict(features), ())
+            sizes = [(image.shape[1], image.shape[2]) for image in images]
+            proposals, _ = network.rpn(ImageList(pixels, sizes), features)
+        kept = tuple(p[:MAX_PROPOSALS].float() for p in proposals)
+        return FrozenOutput(dict(features), kept)
+
+    def losses(
+        self,
+        output: FrozenOutput,
+        size: tuple[int, int],
+        targets: Sequence[dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        """Run the part that learns over a batch; return torchvision's loss terms.
+
+        Parameters
+        ----------
+        output : FrozenOutput
+            Of `encode`, on the network's device, float32.
+        size : tuple of int
+            (H, W) of the views.
+        targets : sequence of dict
+            One a view; see `core.dataset.make_target`.
+        """
+        enabled = self.precision != torch.float32
+        with torch.autocast(self.device.type, self.precision, enabled=enabled):
+            return self._losses(output, size, list(targets))
+
+    def _losses(
+        self,
+        output: FrozenOutput,
+        size: tuple[int, int],
+        targets: list[dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        network, features = self.network, output.levels
+        if self.part == "all":
+            features = network.backbone.body(features["image"])
+        if self.part in ("fpn", "all"):
+            features = network.backbone.fpn(features)
+        sizes = [size] * len(targets)
+        proposals, terms = list(output.proposals), {}
+        if self.part != "heads":
+            # The anchors' generator asks the pixels for their shape alone.
+            level = next(iter(features.values()))
+            blank = level.new_empty(()).expand(len(sizes), 3, *size)
+            proposals, terms = network.rpn(ImageList(blank, sizes), features, targets)
+        _, more = network.roi_heads(features, proposals, sizes, targets)
+        return {**terms, **more}

@@ -1,0 +1,247 @@
+"""How good a model is on images of which, perhaps, only a part was reviewed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_maskrcnn.core import preload  # noqa: F401
+
+import numpy as np
+import torch
+from torchvision.ops import box_iou
+
+from .detector import Detector
+from .metrics import evaluate
+from .progress import relay
+from .recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from .checkpoints import Checkpoint
+    from .dataset import AnnotatedImage
+    from .encoding import Encoding
+    from .instances import Instances
+
+THRESHOLDS = (0.5, 0.75)
+# Below this part of the objects the old proposals are too bad for new heads alone.
+ENOUGH_PROPOSED = 0.85
+
+
+class Judge:
+    """Measures AP on annotated images, again and again while a model learns.
+
+    AP is TP / (TP + FP + FN), mean over the images. With several classes an object of
+    the wrong class is both a false positive and a false negative. What is predicted for
+    the most part on unreviewed ground does not count. Object sizes are taken from the
+    annotation, thresholds from the default recipe.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The model.
+    annotated : sequence of AnnotatedImage
+        Class ids by their own ``class_names``.
+    device : str
+        See `core.devices.choose_device`.
+    encodings : dict of int to Encoding, optional
+        Of these images, by a model whose frozen part is the same; new ones are added.
+    budget : int
+        Bytes of encodings that may be kept.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        annotated: Sequence[AnnotatedImage],
+        device: str,
+        *,
+        encodings: dict[int, Encoding] | None = None,
+        budget: int = 1 << 30,
+    ) -> None:
+        self.annotated = list(annotated)
+        self.detector = Detector(checkpoint, device)
+        self.encodings = {} if encodings is None else encodings
+        self._budget = budget
+        self._recipe = Recipe()
+        self._trunk_changed = False
+
+    def load(self, state: Mapping[str, Tensor], *, trunk_changed: bool) -> None:
+        """Take other weights; the encodings hold unless the trunk changed."""
+        self.detector.network.load_state_dict(dict(state))
+        self._trunk_changed = trunk_changed
+
+    def instances(self) -> Generator[None, None, list[Instances]]:
+        """Segment the images and return the objects of each, thresholds applied."""
+        found = []
+        for index in range(len(self.annotated)):
+            encoding = yield from self._encoding(index)
+            kept = yield from relay(self.detector.detect_steps(encoding), _nothing)
+            found.append(self._recipe.apply(kept))
+            yield
+        return found
+
+    def _encoding(self, index: int) -> Generator[None, None, Encoding]:
+        if index in self.encodings and not self._trunk_changed:
+            return self.encodings[index]
+        item = self.annotated[index]
+        recipe = Recipe(object_size=max(1.0, item.object_size))
+        encoding = yield from relay(
+            self.detector.encode_steps(item.image, recipe), _nothing
+        )
+        used = sum(kept.nbytes for kept in self.encodings.values())
+        if not self._trunk_changed and used + encoding.nbytes <= self._budget:
+            self.encodings[index] = encoding
+        return encoding
+
+    def scores(self) -> Generator[None, None, dict[str, float]]:
+        """Measure.
+
+        Returns
+        -------
+        dict
+            "ap50" and "ap75"; with several classes also "ap50_any_class", in which
+            classes play no part.
+        """
+        found = yield from self.instances()
+        return scores(self.annotated, found)
+
+    def proposed(self) -> Generator[None, None, float]:
+        """Return the part of the objects that a proposal covers with an IoU of 0.5."""
+        hits = total = 0
+        for index, item in enumerate(self.annotated):
+            encoding = yield from self._encoding(index)
+            objects, proposals = _object_boxes(item), _proposals(encoding)
+            if len(objects) and len(proposals):
+                hits += int((box_iou(objects, proposals).amax(dim=1) >= 0.5).sum())
+            total += len(objects)
+        return hits / max(1, total)
+
+
+def _nothing() -> None:
+    return None
+
+
+def _object_boxes(item: AnnotatedImage) -> Tensor:
+    from .dataset import make_target
+
+    return make_target(item.label_image, item.class_ids)["boxes"]
+
+
+def _proposals(encoding: Encoding) -> Tensor:
+    """All proposals of an encoding, in pixels of the image."""
+    scale_y, scale_x = encoding.scale
+    scale = torch.tensor([scale_x, scale_y, scale_x, scale_y])
+    parts = []
+    for window in filter(None, encoding.windows):
+        y0, x0 = window.window.outer[:2]
+        corner = torch.tensor([x0, y0, x0, y0])
+        parts.append((window.proposals.cpu() + corner) / scale)
+    return torch.cat(parts) if parts else torch.zeros(0, 4)
+
+
+def scores(
+    annotated: Sequence[AnnotatedImage], found: Sequence[Instances]
+) -> dict[str, float]:
+    """Compare found objects with annotated ones; see `Judge`."""
+    names = annotated[0].class_names
+    pairs = [_planes(item, one) for item, one in zip(annotated, found, strict=True)]
+    result = {
+        f"ap{round(100 * t)}": ap
+        for t, ap in zip(THRESHOLDS, _mean_ap(pairs, len(names)), strict=True)
+    }
+    if len(names) > 1:
+        result["ap50_any_class"] = _mean_ap([pair[:2] for pair in pairs], 0)[0]
+    return result
+
+
+def _planes(item: AnnotatedImage, found: Instances) -> tuple[NDArray[Any], ...]:
+    """Return label images and class images, true and found; unreviewed ground is 0."""
+    truth = np.maximum(item.label_image, 0)
+    unreviewed = item.label_image < 0
+    predicted = found.to_label_image().astype(np.int64)
+    if unreviewed.any():
+        areas = np.bincount(predicted.ravel())
+        outside = np.bincount(predicted[unreviewed], minlength=len(areas))
+        predicted[(2 * outside > areas)[predicted]] = 0
+    own = item.class_names
+    # 0 for classes that are not asked for.
+    table = [own.index(name) + 1 if name in own else 0 for name in found.class_names]
+    class_of = np.zeros(int(predicted.max(initial=0)) + 1, np.int64)
+    inside = found.ids < len(class_of)
+    class_of[found.ids[inside]] = np.array([0, *table])[found.class_ids[inside]]
+    return truth, predicted, item.class_ids[truth], class_of[predicted]
+
+
+def _mean_ap(pairs: Sequence[tuple[NDArray[Any], ...]], classes: int) -> list[float]:
+    """AP at each threshold, mean over images; with no classes these play no part."""
+    counts = np.zeros((len(pairs), len(THRESHOLDS), 2))
+    for class_id in range(classes + 1 if classes else 1):
+        truth, predicted = [], []
+        for pair in pairs:
+            true, guess = pair[:2]
+            if classes:
+                true = np.where(pair[2] == class_id, true, 0)
+                guess = np.where(pair[3] == class_id, guess, 0)
+            truth.append(true)
+            predicted.append(guess)
+        for row, image in zip(
+            counts,
+            evaluate(truth, predicted, thresholds=THRESHOLDS).images,
+            strict=True,
+        ):
+            for cell, score in zip(row, image.scores, strict=True):
+                hits = score.true_positives
+                misses = score.false_positives + score.false_negatives
+                cell += (hits, hits + misses)
+    # Nothing there and nothing found is right.
+    ap = np.where(counts[..., 1] > 0, counts[..., 0] / counts[..., 1].clip(1), 1.0)
+    means: list[float] = ap.mean(axis=0).tolist()
+    return means
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What to train, and why.
+
+    Parameters
+    ----------
+    train : str
+        A key of `fine_tuning_config.PARTS`.
+    proposed : float
+        Part of the annotated objects that the old model's proposals cover.
+    sentence : str
+        For the person.
+    """
+
+    train: str
+    proposed: float
+    sentence: str
+
+
+def recommend(proposed: float) -> Recommendation:
+    """Recommend what to train, by what the old model's proposals miss.
+
+    The heads only look where the region proposals point. Where these do not cover the
+    annotated objects, they and the pyramid have to learn as well.
+
+    Parameters
+    ----------
+    proposed : float
+        See `Judge.proposed`.
+    """
+    seen = f"The model's region proposals cover {proposed:.0%} of the annotated objects"
+    if proposed >= ENOUGH_PROPOSED:
+        return Recommendation(
+            "heads", proposed, f"{seen}: training the heads is enough"
+        )
+    return Recommendation(
+        "fpn",
+        proposed,
+        f"{seen}: these objects are far from what it knows. Train the region proposals "
+        "and the pyramid too",
+    )

@@ -111,7 +111,7 @@ def segment_plane(
     warm_up_drawing()
     yield Progress(0, 0, "Reading the image")
     detector = yield from load_detector(loaded, recipe)
-    encoded_as = (loaded.key, recipe.object_size, recipe.channel, _digest(image))
+    encoded_as = encoding_key(detector, recipe, image)
     if kept is not None and kept.encoded_as == encoded_as:
         instances = yield from detector.detect_steps(
             kept.encoding, max_detections=recipe.max_detections
@@ -119,6 +119,18 @@ def segment_plane(
         return Outcome(kept.encoding, encoded_as, instances)
     encoding, instances = yield from detector.segment(image, recipe)
     return Outcome(encoding, encoded_as, instances)
+
+
+def encoding_key(detector: Any, recipe: Recipe, image: NDArray[Any]) -> tuple[Any, ...]:
+    """Return what an encoding depends on: the trunk first, the pixels last."""
+    # Not the model's name: one whose heads were fine-tuned can use what is kept.
+    return (
+        detector.trunk_id,
+        recipe.device,
+        recipe.object_size,
+        recipe.channel,
+        _digest(image),
+    )
 
 
 def _digest(image: NDArray[Any]) -> str:

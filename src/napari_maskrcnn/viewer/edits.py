@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from napari.layers import Labels
 
-    from napari_maskrcnn.core.editing import Edit
+    from napari_maskrcnn.core.edit import Edit
     from napari_maskrcnn.viewer.layers import Plane
 
 
@@ -42,7 +42,7 @@ def apply(layer: Labels, plane: Plane, edit: Edit, **values: Any) -> None:
     plane : Plane
         The plane that the edit was made for.
     edit : Edit
-        What `napari_maskrcnn.core.editing` returns.
+        What `core.editing` and `core.splitting` return.
     **values
         Columns of the objects that appear, such as ``score=0.8`` or
         ``**{"class": "nucleus"}``; without them they have those of the object that they
@@ -78,7 +78,9 @@ def free_id(layer: Labels, plane: Plane) -> int:
     pixels = layer.data if layer.ndim == 2 or not has_table(layer) else None
     if pixels is None:
         pixels = layer.data[plane.index]
-    highest = max(int(pixels.max()), *(int(a.max()) for a in (taken, table) if a.size))
+    highest = max(
+        0, int(pixels.max()), *(int(a.max()) for a in (taken, table) if a.size)
+    )
     if highest < np.iinfo(layer.data.dtype).max:
         return highest + 1
     used = np.union1d(np.union1d(taken, table), np.unique(layer.data))

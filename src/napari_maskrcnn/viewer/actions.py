@@ -84,8 +84,12 @@ ACTIONS = (
         "Grow the selected objects by a pixel, never over others",
         "Edit",
     ),
-    Action("shrink", "Shrink", "Shift-G", "Shrink the selected objects by a pixel", "Edit"),
-    Action("smooth", "Smooth", "S", "Smooth the outlines of the selected objects", "Edit"),
+    Action(
+        "shrink", "Shrink", "Shift-G", "Shrink the selected objects by a pixel", "Edit"
+    ),
+    Action(
+        "smooth", "Smooth", "S", "Smooth the outlines of the selected objects", "Edit"
+    ),
     Action(
         "draw",
         "New outline",
@@ -102,7 +106,7 @@ ACTIONS = (
     ),
     Action("undo", "Undo", "Control-Z", "Take the last step back", "napari"),
     Action("redo", "Redo", "Control-Shift-Z", "Make the step again", "napari"),
-)  # fmt: skip
+)
 
 
 def actions_of(group: str) -> tuple[Action, ...]:

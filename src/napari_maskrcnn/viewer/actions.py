@@ -104,6 +104,26 @@ ACTIONS = (
         "Paint a new object with the brush, under the next free id",
         "Edit",
     ),
+    Action(
+        "approve",
+        "Approve",
+        "A",
+        "Approve the selected objects and go to the next that is not reviewed",
+        "Review",
+    ),
+    Action("reject", "Reject", "R", "Delete the selected objects and go on", "Review"),
+    Action("next", "Next", "N", "Go to the next object of the table", "Review"),
+    Action("previous", "Previous", "Shift-N", "Go to the object before it", "Review"),
+    *(
+        Action(
+            f"class_{number}",
+            f"Class {number}",
+            f"Alt-{number}",
+            "Give the selected objects this class of the list",
+            "Classes",
+        )
+        for number in range(1, 10)
+    ),
     Action("undo", "Undo", "Control-Z", "Take the last step back", "napari"),
     Action("redo", "Redo", "Control-Shift-Z", "Make the step again", "napari"),
 )

@@ -33,6 +33,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+__all__ = [
+    "Edit",
+    "delete",
+    "draw",
+    "fill_holes",
+    "grow",
+    "keep_largest",
+    "merge",
+    "shrink",
+    "smooth",
+]
+
 # A cross takes or gives one pixel at every edge.
 CROSS = ndimage.generate_binary_structure(2, 1)
 # Of the bell that smooths outlines, in pixels.

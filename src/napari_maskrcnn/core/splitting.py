@@ -5,6 +5,7 @@ Points are (y, x) in pixels, with integers at the middles of pixels.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -173,7 +174,7 @@ def _drawn(
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 2:
         raise ValueError(f"a line takes two points or more, got shape {points.shape}")
     corners = np.round(points).astype(int)
-    pairs = itertools.pairwise(corners)
+    pairs = pairwise(corners)
     steps = [np.stack(line_pixels(*a, *b), axis=1) for a, b in pairs]
     path = np.concatenate(steps)
     # A diagonal step would let the parts touch by a corner.

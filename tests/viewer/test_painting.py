@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from napari.layers import Labels
 from viewer_samples import squares
 
 from napari_maskrcnn.core.recipe import Recipe
+from napari_maskrcnn.viewer.approved import kept_of
 from napari_maskrcnn.viewer.layers import LabelsPlane, Plane
 from napari_maskrcnn.viewer.ledger import Edits
 from napari_maskrcnn.viewer.painting import (
@@ -69,3 +71,56 @@ def test_a_detection_under_a_smaller_edit_keeps_the_rest() -> None:
 
 def test_a_commit_without_a_picture_does_nothing() -> None:
     assert not Repaint(record_of([0.9]), Edits()).commit()
+
+
+def approve(record: PlaneRecord, *ids: int) -> None:
+    layer = record.target.layer
+    marked = [index in ids for index in record.instances.ids]
+    layer.features = pd.DataFrame(
+        {
+            "index": record.instances.ids,
+            "class": "nucleus",
+            "score": record.instances.scores,
+            "reviewed": marked,
+        }
+    )
+
+
+def repaint(record: PlaneRecord, recipe: Recipe) -> set[int]:
+    change = Repaint(record, kept_of(record))
+    change.show(recipe)
+    change.commit()
+    return set(np.unique(record.target.pixels).tolist()) - {0}
+
+
+def test_approved_objects_stay_below_the_threshold() -> None:
+    record = record_of([0.9, 0.4, 0.3])
+    assert repaint(record, Recipe(score_threshold=0.2)) == {1, 2, 3}
+    approve(record, 2)
+    before = record.target.pixels == 2
+    assert repaint(record, Recipe(score_threshold=0.8)) == {1, 2}
+    np.testing.assert_array_equal(record.target.pixels == 2, before)
+    approve(record)
+    assert repaint(record, Recipe(score_threshold=0.8)) == {1}
+
+
+def test_new_predictions_give_way_to_approved_objects() -> None:
+    record = record_of([0.9, 0.8])
+    repaint(record, Recipe())
+    approve(record, 1)
+    record.instances = with_free_ids(squares([0.7, 0.6]), np.array([1, 2]))
+    record.ledger.new_run()
+    before = record.target.pixels == 1
+    assert repaint(record, Recipe()) == {1, 4}
+    np.testing.assert_array_equal(record.target.pixels == 1, before)
+
+
+def test_predictions_give_way_where_everything_is_right() -> None:
+    record = record_of([0.9, 0.8, 0.4])
+    repaint(record, Recipe())
+    region = {"plane": [], "box": [0, 0, 40, 24]}
+    record.target.layer.metadata = {"napari-maskrcnn": {"regions": [region]}}
+    record.instances = with_free_ids(squares([0.7, 0.6, 0.5]), np.array([1, 2, 3]))
+    record.ledger.new_run()
+    # 1 and 2 lie in the region, where nothing is added; 3 is the network's.
+    assert repaint(record, Recipe()) == {1, 2, 6}

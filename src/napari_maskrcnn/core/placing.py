@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .editing import Edit
+from .edit import Edit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

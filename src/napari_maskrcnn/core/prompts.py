@@ -185,7 +185,8 @@ class Prompter:
     def _to_image(self, encoded: EncodedWindow, boxes: Tensor) -> NDArray[np.float64]:
         y0, x0 = encoded.window.outer[:2]
         corners: NDArray[np.float64] = boxes.double().cpu().numpy()
-        return (corners + np.array([x0, y0, x0, y0])) / self._scale
+        in_image: NDArray[np.float64] = corners + np.array([x0, y0, x0, y0])
+        return in_image / self._scale
 
     def _around(self, encoded: EncodedWindow, y: float, x: float) -> Tensor:
         """Return the proposals that hold a point, and boxes of the typical size."""

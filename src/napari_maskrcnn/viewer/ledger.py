@@ -14,7 +14,7 @@ present with those of the noted picture that is nearest.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,13 +74,24 @@ class Edits:
         Ids present that were drawn, reshaped, merged or split by hand.
     removed : frozenset of int
         Ids of objects painted in the present run that were deleted by hand.
+    approved : frozenset of int
+        Ids of objects that a person approved; see `viewer.approved`.
+    ground : ndarray of bool or None
+        Shape (H, W): where a person said that everything is right.
     """
 
     changed: frozenset[int] = frozenset()
     removed: frozenset[int] = frozenset()
+    approved: frozenset[int] = frozenset()
+    ground: NDArray[np.bool_] | None = field(default=None, compare=False)
 
     def __bool__(self) -> bool:
-        return bool(self.changed or self.removed)
+        return bool(self.kept or self.removed or self.ground is not None)
+
+    @property
+    def kept(self) -> frozenset[int]:
+        """Ids of the objects that predictions leave alone."""
+        return self.changed | self.approved
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +146,22 @@ class Ledger:
             return Edits(changed)
         gone = (nearest.removed | nearest.prints.keys()) - present.keys()
         return Edits(changed, frozenset(gone))
+
+    def changed_among(
+        self, label_image: NDArray[Any], ids: NDArray[Any]
+    ) -> frozenset[int]:
+        """Return which of a few objects a person changed; quicker than `edits`."""
+        few = np.where(np.isin(label_image, ids), label_image, 0)
+        present = fingerprints(few)
+        return frozenset(i for i, value in present.items() if not self._knows(i, value))
+
+    def copy(self) -> Ledger:
+        """Return a ledger of the same pictures, for a look from another thread."""
+        twin = Ledger()
+        twin._states.extend(self._states)
+        twin._run = self._run
+        twin.touched = self.touched
+        return twin
 
     def _knows(self, index: int, value: float) -> bool:
         return any(state.prints.get(index) == value for state in reversed(self._states))

@@ -2,7 +2,7 @@
 
 What a person made goes before what the network found:
 
-* an object changed or drawn by hand keeps its pixels and its id;
+* an object changed, drawn or approved by hand keeps its pixels and its id;
 * a detection is left out when its object was changed or deleted by hand, or when more
   than half of it lies where a person decided: on such an object, or on the original
   extent of one.
@@ -86,8 +86,10 @@ def with_free_ids(instances: Instances, taken: NDArray[np.int64]) -> Instances:
 def edited_mask(record: PlaneRecord, edits: Edits) -> NDArray[np.bool_]:
     """Return where a person decided: edited objects, and what stood in their place."""
     pixels = record.target.pixels
-    mask = np.isin(pixels, list(edits.changed))
-    concerned = np.isin(record.instances.ids, list(edits.changed | edits.removed))
+    mask = np.isin(pixels, list(edits.kept))
+    if edits.ground is not None:
+        mask |= edits.ground
+    concerned = np.isin(record.instances.ids, list(edits.kept | edits.removed))
     if concerned.any():
         mask |= record.instances[concerned].to_label_image() > 0
     if record.decided is not None:
@@ -130,11 +132,11 @@ class Repaint:
             edited_mask(record, edits) if edits or record.decided is not None else None
         )
         flat = self._before.reshape(-1)
-        self._where = np.flatnonzero(np.isin(flat, list(edits.changed)))
+        self._where = np.flatnonzero(np.isin(flat, list(edits.kept)))
         self._values = flat[self._where]
         instances = record.instances
         if mask is not None:
-            hidden = np.isin(instances.ids, list(edits.changed | edits.removed))
+            hidden = np.isin(instances.ids, list(edits.kept | edits.removed))
             hidden |= giving_way(instances, mask)
             instances = instances[~hidden]
         self._instances = instances
@@ -148,10 +150,10 @@ class Repaint:
         next id above those that can be seen.
         """
         record = self.record
-        own = {i for i in edits.changed if record.ledger.painted(i)}
-        clash = np.isin(record.instances.ids, list(edits.changed - own))
+        own = {i for i in edits.kept if record.ledger.painted(i)}
+        clash = np.isin(record.instances.ids, list(edits.kept - own))
         if clash.any():
-            taken = np.union1d(record.instances.ids, list(edits.changed))
+            taken = np.union1d(record.instances.ids, list(edits.kept))
             ids = record.instances.ids.copy()
             ids[clash] = with_free_ids(record.instances[clash], taken).ids
             record.instances = replace(record.instances, ids=ids)

@@ -81,22 +81,22 @@ def prompt_plane(
         What was pointed at.
     """
     detector = yield from load_detector(loaded, recipe)
-    encoded = None
-    if kept is None or not _fits(kept, detector, source, recipe):
+    encoded = kept
+    if encoded is None or not _fits(encoded, detector, source, recipe):
         yield Progress(0, 0, "Encoding the image first")
         image = source.read()
         encoding = yield from detector.encode_steps(image, recipe)
         encoded = KeptEncoding(encoding, encoding_key(detector, recipe, image))
     names = detector.class_names
     instances = yield from detector.prompt_steps(
-        (encoded or kept).encoding,
+        encoded.encoding,
         box=prompt.box,
         point=prompt.point,
         class_id=(
             names.index(prompt.class_name) + 1 if prompt.class_name in names else None
         ),
     )
-    return PromptOutcome(instances, encoded)
+    return PromptOutcome(instances, None if encoded is kept else encoded)
 
 
 def _fits(

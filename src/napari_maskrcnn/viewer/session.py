@@ -15,6 +15,7 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_maskrcnn.viewer.approved import kept_of, with_approved
 from napari_maskrcnn.viewer.features import has_table, update_features, write_features
 from napari_maskrcnn.viewer.history import history_of
 from napari_maskrcnn.viewer.jobs import KeptEncoding, LoadedModel, segment_plane
@@ -89,6 +90,8 @@ class Session(QObject):
         The job's `Outcome`, after it was painted.
     failed (str), warned (str)
         A sentence for the person.
+    released ()
+        The window is being closed.
     """
 
     layers_changed = Signal()
@@ -99,6 +102,7 @@ class Session(QObject):
     finished = Signal(object)
     failed = Signal(str)
     warned = Signal(str)
+    released = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
@@ -163,7 +167,7 @@ class Session(QObject):
 
     def update_table(self, layer: Labels, plane: Plane) -> None:
         """Bring the rows of a plane up to date with its pixels."""
-        record = self._record_in(layer, plane)
+        record = self.record_in(layer, plane)
         if record is not None:
             write_features(record)
         elif has_table(layer):
@@ -179,7 +183,7 @@ class Session(QObject):
         ]
         return np.concatenate([np.empty(0, np.int64), *taken])
 
-    def _record_in(self, layer: Labels, plane: Plane) -> PlaneRecord | None:
+    def record_in(self, layer: Labels, plane: Plane) -> PlaneRecord | None:
         """Return what is kept of a plane of a Labels layer."""
         for planes in self._records.values():
             record = planes.get(plane)
@@ -328,7 +332,8 @@ class Session(QObject):
                 edits = old.ledger.edits(target.pixels)
                 remember_decisions(old, edits)
                 record.decided = old.decided
-                taken = np.union1d(taken, list(edits.changed)).astype(np.int64)
+                kept = with_approved(edits, target).kept
+                taken = np.union1d(taken, list(kept)).astype(np.int64)
             record.ledger.new_run()
         elif keep_edited and target.pixels.any():
             taken = np.union1d(taken, np.unique(target.pixels)).astype(np.int64)
@@ -359,7 +364,7 @@ class Session(QObject):
         self, record: PlaneRecord, recipe: Recipe, keep_edited: bool
     ) -> None:
         history_of(record.target.layer).flush()
-        edits = record.ledger.edits(record.target.pixels) if keep_edited else Edits()
+        edits = kept_of(record) if keep_edited else Edits()
         self._writing = True
         try:
             repaint = Repaint(record, edits)
@@ -380,7 +385,17 @@ class Session(QObject):
             if room < 0:
                 record.encoding = None
 
+    def keep_encoding(self, record: PlaneRecord, encoding: Any, key: Any) -> None:
+        """Keep an encoding of a plane that another part of the plugin made."""
+        record.encoding, record.encoded_as = encoding, key
+        self._keep_within_budget(record)
+
     # ---- the sliders
+
+    @property
+    def sliding(self) -> bool:
+        """Whether a slider is being moved, so that the pixels are no step yet."""
+        return self._live is not None
 
     def repaint(self, image: Image, recipe: Recipe, *, keep_edited: bool) -> bool:
         """Paint the shown plane again from the kept detections.
@@ -395,9 +410,7 @@ class Session(QObject):
         try:
             if self._live is None or self._live.record is not record:
                 self.commit()
-                edits = Edits()
-                if keep_edited:
-                    edits = record.ledger.edits(record.target.pixels)
+                edits = kept_of(record) if keep_edited else Edits()
                 self._live = Repaint(record, edits)
             self._live.show(recipe)
         finally:
@@ -481,6 +494,7 @@ class Session(QObject):
 
     def release(self) -> None:
         """Let go of everything; called when the window is closed."""
+        self.released.emit()
         self.cancel()
         self._request = None
         self._live = None

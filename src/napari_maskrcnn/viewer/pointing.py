@@ -1,0 +1,143 @@
+"""The mouse in the hands of a tool: clicks, and boxes that are dragged.
+
+While a mode is on, dragging draws a box instead of moving the image, double clicks do
+not zoom, brushes rest, and Escape ends the mode.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.key_bindings import coerce_keybinding
+from qtpy.QtCore import QObject, Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari.components import ViewerModel
+
+BOX, POINT = "box", "point"
+# Screen pixels that the mouse may move in a click.
+CLICK = 4
+ESCAPE = coerce_keybinding("Escape")
+
+
+class Pointer(QObject):
+    """Listens to the mouse over a viewer's canvas.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+        Held weakly.
+
+    Signals
+    -------
+    changed ()
+        A mode began or ended.
+    clicked (object, bool)
+        A position in the world, and whether Alt was held.
+    boxed (object, object)
+        Two opposite corners of a box, positions in the world.
+    dragged (object)
+        The box under way, (y0, x0, y1, x1) in pixels of the canvas; None at its end.
+    """
+
+    changed = Signal()
+    clicked = Signal(object, bool)
+    boxed = Signal(object, object)
+    dragged = Signal(object)
+
+    def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = weakref.ref(viewer)
+        self.mode = ""
+        self._double_clicks: list[Any] = []
+        self._escape: Any = None
+
+    def start(self, mode: str) -> None:
+        """Begin a mode, "box" or "point"; a click counts in both.
+
+        Raises
+        ------
+        ValueError
+            When the viewer shows three dimensions.
+        """
+        self.stop()
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        if viewer.dims.ndisplay != 2:
+            raise ValueError("the mouse points at pixels in the 2D view only")
+        self.mode = mode
+        viewer.mouse_drag_callbacks.append(self._on_drag)
+        # Two quick clicks would zoom.
+        self._double_clicks = list(viewer.mouse_double_click_callbacks)
+        viewer.mouse_double_click_callbacks.clear()
+        self._escape = viewer.keymap.get(ESCAPE)
+        viewer.bind_key(ESCAPE, _calling(self.stop), overwrite=True)
+        viewer.layers.selection.events.active.connect(self._hold)
+        viewer.dims.events.ndisplay.connect(self.stop)
+        self._hold()
+        self.changed.emit()
+
+    def stop(self) -> None:
+        """End the mode, if one is on."""
+        viewer = self._viewer()
+        if not self.mode:
+            return
+        self.mode = ""
+        self.dragged.emit(None)
+        if viewer is not None:
+            viewer.mouse_drag_callbacks.remove(self._on_drag)
+            viewer.mouse_double_click_callbacks.extend(self._double_clicks)
+            viewer.bind_key(ESCAPE, self._escape, overwrite=True)
+            viewer.layers.selection.events.active.disconnect(self._hold)
+            viewer.dims.events.ndisplay.disconnect(self.stop)
+            active = viewer.layers.selection.active
+            viewer.camera.mouse_pan = active is None or active.mouse_pan
+        self.changed.emit()
+
+    def _hold(self) -> None:
+        """Take the mouse from the active layer, and from the camera for boxes."""
+        viewer = self._viewer()
+        if viewer is None or not self.mode:
+            return
+        active = viewer.layers.selection.active
+        if active is not None and str(active.mode) != "pan_zoom":
+            active.mode = "pan_zoom"
+        viewer.camera.mouse_pan = self.mode == POINT
+
+    def _on_drag(self, _viewer: ViewerModel, event: Any) -> Iterator[None]:
+        if event.button != 1 or not self.mode:
+            return
+        self._hold()
+        alt = "Alt" in event.modifiers
+        start, begin = np.array(event.pos, float), np.array(event.position, float)
+        end, moved = begin, 0.0
+        yield
+        while event.type == "mouse_move":
+            here = np.array(event.pos, float)
+            end = np.array(event.position, float)
+            moved = max(moved, float(np.abs(here - start).max()))
+            if self.mode == BOX and not alt:
+                self.dragged.emit((*start.tolist(), *here.tolist()))
+            yield
+        self.dragged.emit(None)
+        if moved <= CLICK:
+            self.clicked.emit(begin, alt)
+        elif self.mode == BOX and not alt:
+            self.boxed.emit(begin, end)
+
+
+def _calling(act: Callable[[], None]) -> Callable[[Any], None]:
+    """Return a function that napari takes for no generator and no bound method."""
+    held = weakref.WeakMethod(act)  # type: ignore[arg-type]
+
+    def pressed(_viewer: Any) -> None:
+        method = held()
+        if method is not None:
+            method()
+
+    return pressed

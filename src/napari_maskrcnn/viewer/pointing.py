@@ -133,7 +133,7 @@ class Pointer(QObject):
 
 def _calling(act: Callable[[], None]) -> Callable[[Any], None]:
     """Return a function that napari takes for no generator and no bound method."""
-    held = weakref.WeakMethod(act)  # type: ignore[arg-type]
+    held = weakref.WeakMethod(act)
 
     def pressed(_viewer: Any) -> None:
         method = held()

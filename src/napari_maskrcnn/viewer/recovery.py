@@ -5,8 +5,8 @@ them into a file in the person's state folder (see `core.recovery`).  When the i
 opened again and such a file is there that nobody works on any more, it is offered.
 
 A file goes when its layer was saved, by napari or as COCO, when everything was undone,
-and when the person declines it.  It stays when the window or the layer is closed without
-saving: a crash and a slip of the hand are the same to it.
+and when the person declines it.  It stays when the window or the layer is closed
+without saving: a crash and a slip of the hand are the same to it.
 """
 
 from __future__ import annotations
@@ -296,7 +296,7 @@ class Recovery(QObject):
             self.said.emit(describe_error(error), "error")
             return
         self._follow()
-        planes = {place for place in self.session.records_of(image)}
+        planes = set(self.session.records_of(image))
         self._touched.setdefault(labels, set()).update(planes)
         # The file is this window's from now on, in case of another crash.
         identity = self._identities.get(image)

@@ -72,8 +72,8 @@ class Snapshot:
     source_path : str
         Where the image was opened from.
     labels : ndarray
-        The Labels layer's array: read plane by plane in the thread.  A stroke that comes
-        in between is followed by another save.
+        The Labels layer's array: read plane by plane in the thread.  A stroke that
+        comes in between is followed by another save.
     layer_name : str
         Of the Labels layer.
     planes : dict
@@ -137,9 +137,10 @@ def save(
     yield PAUSE
     planes = []
     for plane, record in snapshot.planes.items():
-        planes.append(_saved_plane(snapshot, plane, record))
+        saved = _saved_plane(snapshot, plane, record)
+        if saved is not None:
+            planes.append(saved)
         yield PAUSE
-    planes = [plane for plane in planes if plane is not None]
     corrections = _corrections(snapshot, image, planes)
     state = _state(corrections)
     path = corrections_path(snapshot.folder, image, snapshot.owner["token"])
@@ -214,7 +215,7 @@ def _state(corrections: Corrections) -> int:
     for plane in corrections.planes:
         told = (plane.position, plane.edited, plane.removed)
         state = zlib.crc32(repr(told).encode(), state)
-        state = zlib.crc32(np.ascontiguousarray(plane.label_image), state)
+        state = zlib.crc32(plane.label_image.tobytes(), state)
     return state
 
 

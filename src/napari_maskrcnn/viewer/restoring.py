@@ -54,7 +54,7 @@ def restore(session: Session, image: Image, corrections: Corrections) -> Labels:
         for saved in corrections.planes
     ):
         widen(labels)
-    table = _table(corrections.table)
+    table = normalised(pd.DataFrame(corrections.table))
     with history_of(labels).one_step():
         for saved in corrections.planes:
             _write(records[Plane(saved.axes, saved.position)], saved)
@@ -119,13 +119,6 @@ def _write(record: PlaneRecord, saved: SavedPlane) -> None:
         )
 
 
-def _table(columns: dict[str, list[Any]]) -> pd.DataFrame:
-    table = normalised(pd.DataFrame(columns))
-    if "plane" in table.columns:
-        table["plane"] = table["plane"].convert_dtypes().astype(object)
-    return table
-
-
 def _write_table(labels: Labels, corrections: Corrections, table: pd.DataFrame) -> None:
     old = normalised(labels.features)
     places = [
@@ -133,10 +126,7 @@ def _write_table(labels: Labels, corrections: Corrections, table: pd.DataFrame) 
         for saved in corrections.planes
         if saved.position
     ]
-    if "plane" in old.columns:
-        rest = old[~old["plane"].isin(places)]
-    else:
-        rest = old[:0]
+    rest = old[~old["plane"].isin(places)] if "plane" in old.columns else old[:0]
     labels.features = joined(rest, table)
 
 

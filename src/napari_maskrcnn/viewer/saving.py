@@ -1,7 +1,7 @@
 """Hear of a layer being saved by napari, which has no event for that.
 
-``viewer.layers.save`` and ``layer.save`` are what napari's menus and scripts call.  Both
-are replaced on the one object by a function that calls them and then tells.
+``viewer.layers.save`` and ``layer.save`` are what napari's menus and scripts call.
+Both are replaced on the one object by a function that calls them and then tells.
 """
 
 from __future__ import annotations

@@ -1,14 +1,60 @@
-"""What napari calls by name: the samples in File > Open Sample.
+"""What napari calls by name: the COCO reader and writer, and the samples.
 
-Each returns layers as (data, properties, kind).  Nothing is downloaded: the pictures
-are generated, or ship with scikit-image.
+Layers come and go as (data, properties, kind).  The samples download nothing: their
+pictures are generated, or ship with scikit-image.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LayerData = tuple[Any, dict[str, Any], str]
+# Sentences shown of a file with many faults.
+_MOST_FAULTS = 3
+
+
+def coco_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
+    """Return what reads a COCO file, None for any other JSON."""
+    from napari_maskrcnn.viewer.coco_sniff import is_coco
+
+    if not isinstance(path, str) or not is_coco(Path(path)):
+        return None
+    return open_coco
+
+
+def open_coco(path: str | list[str]) -> list[Any]:
+    """Open a COCO file as images and labels; one notification says what is wrong."""
+    from napari.utils.notifications import show_error, show_warning
+
+    from napari_maskrcnn.viewer.coco_layers import read_layers
+
+    file = Path(path if isinstance(path, str) else path[0])
+    try:
+        layers, problems = read_layers(file)
+    except (ValueError, OSError, MemoryError) as error:
+        show_error(f"{file.name} was not opened: {' '.join(str(error).split())}")
+        return [(None,)]
+    if problems:
+        lines = problems[:_MOST_FAULTS]
+        if len(problems) > len(lines):
+            more = len(problems) - len(lines)
+            lines.append(f"and {more:,} more: napari-maskrcnn check lists all")
+        show_warning(f"{file.name}:\n" + "\n".join(lines))
+    return list(layers) or [(None,)]
+
+
+def write_coco_layers(path: str, layers: list[LayerData]) -> list[str]:
+    """Save Labels layers, and the images that were chosen with them, as COCO."""
+    from napari_maskrcnn.core.progress import exhaust
+    from napari_maskrcnn.viewer.coco_writer import request_for
+    from napari_maskrcnn.viewer.export import export
+
+    done = exhaust(export(request_for(Path(path), layers)))
+    return [str(file) for file in done.files]
 
 
 def sample_nuclei() -> list[LayerData]:
@@ -34,3 +80,18 @@ def sample_ihc() -> list[LayerData]:
     from skimage.data import immunohistochemistry
 
     return [(immunohistochemistry(), {"name": "ihc", "rgb": True}, "image")]
+
+
+def sample_coco() -> list[LayerData]:
+    """Return a small COCO data set, generated, written and read again."""
+    import tempfile
+
+    from napari.utils.notifications import show_info
+
+    from napari_maskrcnn.viewer.coco_layers import read_layers
+    from napari_maskrcnn.viewer.coco_sample import write_sample
+
+    with tempfile.TemporaryDirectory() as folder:
+        layers, _ = read_layers(write_sample(Path(folder)))
+    show_info("Two images and their objects, as they were in a COCO file")
+    return layers

@@ -28,6 +28,10 @@ class FreeIds:
         self.used = {i for i in ids if isinstance(i, int)}
         self.last = max(self.used, default=0)
 
+    def keep_free(self, largest: int) -> None:
+        """Give ids that nobody wished for above this one, which will be wished for."""
+        self.last = max(self.last, largest)
+
     def take(self, wished: int | None = None) -> int:
         """Return the wished id if it is free, otherwise one above all."""
         if wished is None or wished < self.least or wished in self.used:

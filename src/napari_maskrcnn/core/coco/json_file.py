@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+LISTS = ("images", "annotations", "categories")
+"""The keys of the lists that a COCO file consists of."""
+
+
 def load_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file.
 
@@ -32,6 +36,29 @@ def load_json(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         kind = type(document).__name__
         raise CocoError(f"{path.name}: the top level is a {kind}, not a COCO object")
+    return document
+
+
+def empty() -> dict[str, Any]:
+    """Return a COCO document without an image."""
+    return {"info": {}, "licenses": [], **{key: [] for key in LISTS}}
+
+
+def existing(path: Path) -> dict[str, Any]:
+    """Return the COCO document in a file, to add to.
+
+    Raises
+    ------
+    CocoError
+        If the file is no COCO file.
+    OSError
+        If the file cannot be opened.
+    """
+    document = load_json(path)
+    for key in LISTS:
+        rows = document.setdefault(key, [])
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise CocoError(f"{path.name}: {key!r} is no list of objects")
     return document
 
 

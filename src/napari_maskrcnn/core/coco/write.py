@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, get_args
@@ -13,15 +13,16 @@ from napari_maskrcnn.core.coco import rle
 from napari_maskrcnn.core.coco.document import Category
 from napari_maskrcnn.core.coco.errors import CocoError, Fault
 from napari_maskrcnn.core.coco.ids import FreeIds
-from napari_maskrcnn.core.coco.json_file import load_json, write_json
+from napari_maskrcnn.core.coco.json_file import LISTS, empty, existing, write_json
+from napari_maskrcnn.core.coco.objects import CocoObjects
 from napari_maskrcnn.core.coco.segmentations import Mode, written_segmentations
+from napari_maskrcnn.core.coco.values import whole
 from napari_maskrcnn.core.progress import Progress, exhaust
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
     from napari_maskrcnn.core.coco.document import CocoImage
-    from napari_maskrcnn.core.coco.objects import CocoObjects
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,33 +134,20 @@ def write_steps(
     path = Path(path)
     if mode not in get_args(Mode):
         raise ValueError(f"mode is one of {', '.join(get_args(Mode))}; got {mode!r}")
-    document = _start(path) if append and path.exists() else _empty()
-    document.update({k: v for k, v in (extra or {}).items() if k not in _LISTS})
+    document = existing(path) if append and path.exists() else empty()
+    document.update({k: v for k, v in (extra or {}).items() if k not in LISTS})
     writer = _Writer(path, mode, document)
     writer.add_categories(categories or ())
-    total = len(images) if isinstance(images, Sized) else 0
+    total = 0
+    if isinstance(images, Sequence):
+        total = len(images)
+        writer.keep_ids(images)
     for done, image in enumerate(images, start=1):
         writer.add(image)
         yield Progress(done, total, str(image.file_name))
     if not rehearse:
         write_json(path, document)
     return writer.summary()
-
-
-_LISTS = ("images", "annotations", "categories")
-
-
-def _empty() -> dict[str, Any]:
-    return {"info": {}, "licenses": [], **{key: [] for key in _LISTS}}
-
-
-def _start(path: Path) -> dict[str, Any]:
-    document = load_json(path)
-    for key in _LISTS:
-        rows = document.setdefault(key, [])
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise CocoError(f"{path.name}: {key!r} is no list of objects")
-    return document
 
 
 class _Writer:
@@ -179,6 +167,14 @@ class _Writer:
         self.stems = {PurePath(str(name)).stem for name in self.file_names}
         self.faults: list[Fault] = []
         self.counts = {"images": 0, "polygons": 0, "rles": 0, "boxes": 0}
+
+    def keep_ids(self, images: Sequence[CocoImage]) -> None:
+        """Give no object or image an id that a later one had in its file."""
+        for image in images:
+            self.image_ids.keep_free(image.id or 0)
+            if isinstance(image.objects, CocoObjects):
+                ids = image.objects.annotation_ids
+                self.annotation_ids.keep_free(int(ids.max(initial=0)))
 
     def add_categories(self, categories: Iterable[Category]) -> None:
         for category in categories:
@@ -264,10 +260,14 @@ class _Writer:
         return row
 
     def _video(self, name: str) -> int:
-        videos = self.document.setdefault("videos", [])
+        videos = self.document.get("videos")
+        if not isinstance(videos, list):
+            videos = self.document["videos"] = []
         for video in videos:
             if isinstance(video, dict) and video.get("name") == name:
-                return int(video["id"])
+                number = whole(video.get("id"))
+                if number is not None:
+                    return number
         videos.append({"id": FreeIds(videos).take(), "name": name})
         return int(videos[-1]["id"])
 

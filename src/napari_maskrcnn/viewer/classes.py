@@ -8,14 +8,16 @@ Colouring by class must not slow the brush.  napari's `DirectLabelColormap` does
 layers of more than 16 bits, since every refresh maps all pixels on the CPU.  A
 `CyclicLabelColormap` with one entry for each *id* does not: napari takes it for any
 other list of colours, hands the pixels to the graphics card as they are, and the table
-is looked up there.  On uint16 that covers every id.  Larger integers are folded by the
-length of the list, so ids beyond it need the slow colormap.
+is looked up there.  Larger integers are folded by the length of the list, so ids beyond
+it need the slow colormap.
 """
 
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,8 +41,8 @@ PALETTE = (
     "#8C510A", "#9467BD", "#17BECF", "#BCBD22", "#FF9896",
 )  # fmt: skip
 NO_CLASS_COLOUR = "#9A9A9A"
-# Two less than float32 textures would begin at: they are twice as slow.
-_MAX_FOLDED = 65_534
+# napari shuffles up to so many colours, and folds large integers into 16 bits by them.
+_MAX_COLOURS = 65_534
 
 
 def classes_of(layer: Labels, others: Iterable[str] = ()) -> list[str]:
@@ -134,7 +136,9 @@ class _Coloured:
 
     former: Any
     ours: Any = None
-    others: tuple[str, ...] = ()
+    # The ids and their colours in `ours`.
+    ids: Any = None
+    colours: Any = None
 
 
 _coloured: weakref.WeakKeyDictionary[Labels, _Coloured] = weakref.WeakKeyDictionary()
@@ -158,34 +162,39 @@ def colour_by_class(layer: Labels, on: bool, others: Iterable[str] = ()) -> None
         False brings the former colormap back.
     others : iterable of str
         Classes that belong to the list too, such as the model's.
+
+    Raises
+    ------
+    ValueError
+        When the ids are too large for this.
     """
-    if on and not is_coloured(layer):
-        _coloured[layer] = _Coloured(layer.colormap)
     if on:
-        _coloured[layer].others = tuple(others)
-        _put_colours(layer)
+        entry = _coloured[layer] if is_coloured(layer) else _Coloured(layer.colormap)
+        _put_colours(layer, entry, classes_of(layer, others))
+        _coloured[layer] = entry
     elif is_coloured(layer):
         _use(layer, _coloured.pop(layer).former)
     else:
         _coloured.pop(layer, None)
 
 
-def follow_classes(layer: Labels, others: Iterable[str] = ()) -> bool:
-    """Bring the colours up to date with the table; return whether they changed."""
-    if not is_coloured(layer):
-        return False
-    _coloured[layer].others = tuple(others)
-    return _put_colours(layer)
+def follow_classes(layer: Labels, others: Iterable[str] = ()) -> None:
+    """Bring the colours up to date with the table, where colouring is on."""
+    if is_coloured(layer):
+        # Ids that have become too large keep the colours that they have.
+        with suppress(ValueError):
+            _put_colours(layer, _coloured[layer], classes_of(layer, others))
 
 
-def _put_colours(layer: Labels) -> bool:
-    entry = _coloured[layer]
-    colormap = _colormap(layer, classes_of(layer, entry.others))
-    if entry.ours is not None and _same(entry.ours, colormap):
-        return False
-    entry.ours = colormap
-    _use(layer, colormap)
-    return True
+def _put_colours(layer: Labels, entry: _Coloured, names: Sequence[str]) -> None:
+    """Colour the layer anew if the table or the list have changed."""
+    palette = _rgba([NO_CLASS_COLOUR, *colours_of(len(names))])
+    ids, colours = _colours(layer, names, palette)
+    if np.array_equal(ids, entry.ids) and np.array_equal(colours, entry.colours):
+        return
+    entry.ours = _colormap(layer.data.dtype.itemsize, ids, colours, palette[0])
+    entry.ids, entry.colours = ids, colours
+    _use(layer, entry.ours)
 
 
 def _use(layer: Labels, colormap: Any) -> None:
@@ -194,39 +203,43 @@ def _use(layer: Labels, colormap: Any) -> None:
     layer.colormap = colormap
 
 
-def _same(one: Any, other: Any) -> bool:
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, DirectLabelColormap):
-        return False
-    return bool(np.array_equal(one.colors, other.colors))
-
-
-def _colormap(layer: Labels, names: Sequence[str]) -> Any:
-    """Return a colormap with one entry for each id."""
-    ids = np.empty(0, np.int64)
-    classes: NDArray[Any] = np.empty(0, object)
-    if has_table(layer):
-        ids = layer.features["index"].to_numpy(np.int64)
-        classes = layer.features["class"].to_numpy(object)
+def _colours(
+    layer: Labels, names: Sequence[str], palette: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the ids in the table, and a colour for each."""
+    if not has_table(layer):
+        return np.empty(0, np.int64), np.empty((0, 4), np.float32)
+    table = layer.features.drop_duplicates("index")
     place = {name: number for number, name in enumerate(names, start=1)}
-    chosen = np.array([place.get(name, 0) for name in classes], np.int64)
-    palette = _rgba([NO_CLASS_COLOUR, *colours_of(len(names))])
-    size = min(2 ** (8 * layer.data.dtype.itemsize), 2**16)
-    if layer.data.dtype.itemsize > 2:
-        size = _MAX_FOLDED
-        if ids.size and int(ids.max()) >= size:
-            return _direct(ids, palette[chosen], palette[0])
-    colours = np.tile(palette[0], (size, 1))
-    colours[0] = 0
+    chosen = np.array([place.get(name, 0) for name in table["class"]], np.int64)
+    return table["index"].to_numpy(np.int64), palette[chosen]
+
+
+def _colormap(
+    itemsize: int,
+    ids: NDArray[np.int64],
+    colours: NDArray[np.float32],
+    rest: NDArray[np.float32],
+) -> Any:
+    """Return a colormap with one entry for each id, for pixels of so many bytes."""
+    size = min(2 ** (8 * itemsize), _MAX_COLOURS)
+    if itemsize > 2 and ids.size and int(ids.max()) >= size:
+        return _direct(ids, colours, rest)
+    table = np.tile(rest, (size, 1))
+    table[0] = 0
     inside = (ids > 0) & (ids < size)
-    colours[ids[inside]] = palette[chosen[inside]]
-    return CyclicLabelColormap(colors=colours, name="class")
+    table[ids[inside]] = colours[inside]
+    return CyclicLabelColormap(colors=table, name="class")
 
 
 def _direct(
     ids: NDArray[np.int64], colours: NDArray[np.float32], rest: NDArray[np.float32]
 ) -> DirectLabelColormap:
+    if find_spec("numba") is None:
+        raise ValueError(
+            f"Without numba, colouring by class takes ids up to {_MAX_COLOURS - 1:,}; "
+            f"the highest here is {int(ids.max()):,}"
+        )
     table: dict[int | None, Any] = {None: rest, 0: np.zeros(4, np.float32)}
     table.update(zip(ids.tolist(), colours, strict=True))
     return DirectLabelColormap(color_dict=table, name="class")

@@ -107,8 +107,8 @@ class Clicks:
         clicked: Callable[[int], None],
     ) -> None:
         self._viewer = weakref.ref(viewer)
-        self._chosen = weakref.WeakMethod(chosen)  # type: ignore[arg-type]
-        self._clicked = weakref.WeakMethod(clicked)  # type: ignore[arg-type]
+        self._chosen = weakref.WeakMethod(chosen)
+        self._clicked = weakref.WeakMethod(clicked)
 
     def listen(self) -> None:
         """Begin to listen; doing so twice is no harm."""

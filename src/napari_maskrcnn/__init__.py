@@ -10,6 +10,7 @@ TYPE_CHECKING = False  # known to type checkers; saves the import of typing
 if TYPE_CHECKING:
     from napari_maskrcnn.core.coco import read_coco, write_coco
     from napari_maskrcnn.core.detector import Detector, load_model
+    from napari_maskrcnn.core.fine_tuning import fine_tune
     from napari_maskrcnn.core.instances import Instances
     from napari_maskrcnn.core.metrics import evaluate
 
@@ -19,6 +20,7 @@ __all__ = [
     "Detector",
     "Instances",
     "evaluate",
+    "fine_tune",
     "load_model",
     "read_coco",
     "write_coco",
@@ -28,6 +30,7 @@ _HOMES = {
     "Detector": "napari_maskrcnn.core.detector",
     "Instances": "napari_maskrcnn.core.instances",
     "evaluate": "napari_maskrcnn.core.metrics",
+    "fine_tune": "napari_maskrcnn.core.fine_tuning",
     "load_model": "napari_maskrcnn.core.detector",
     "read_coco": "napari_maskrcnn.core.coco",
     "write_coco": "napari_maskrcnn.core.coco",

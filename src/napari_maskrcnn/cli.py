@@ -10,16 +10,20 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from .cli_fine_tune import fine_tune
+from .cli_output import progress_line
+
 # Modules that import torch are imported inside the commands: `--help` stays quick.
 
 app = typer.Typer(
-    help="Segment instances with Mask R-CNN, train, evaluate, and manage models.",
+    help="Segment with Mask R-CNN, fine-tune, train, evaluate, and manage models.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 models_app = typer.Typer(help="List, show and add models.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+app.command("fine-tune")(fine_tune)
 
 CocoMode = Literal["auto", "rle", "polygon"]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
@@ -49,13 +53,6 @@ def _one_line(error: BaseException) -> str:
 def _fail(message: str, code: int = 1) -> int:
     typer.echo(f"napari-maskrcnn: {message}", err=True)
     return code
-
-
-def _progress_line(text: str) -> None:
-    """Overwrite one line on a terminal; say nothing where stderr is a file."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{text}")
-        sys.stderr.flush()
 
 
 @app.command()
@@ -119,11 +116,11 @@ def segment(
     failed = 0
     for event in segment_files(detector, paths, out, chosen):
         if isinstance(event, FileResult):
-            _progress_line("")
+            progress_line("")
             failed += bool(event.error)
             _report(event)
         else:
-            _progress_line(f"{event.done + 1}/{event.total} {event.message}")
+            progress_line(f"{event.done + 1}/{event.total} {event.message}")
     typer.echo(f"Results are in {out}")
     if failed:
         raise typer.Exit(1)
@@ -187,7 +184,7 @@ def train(
             write_checkpoint(out, stop.value, dtype=torch.float16)
             break
         _report_training(progress)
-    _progress_line("")
+    progress_line("")
     typer.echo(f"Wrote {out}; the history is in {run_folder}")
 
 
@@ -198,7 +195,7 @@ def _report_training(progress: Any) -> None:
         typer.echo(f"\rstep {progress.step}: {figures}, {left:.0f} min left")
     elif progress.losses:
         loss = progress.losses["loss"]
-        _progress_line(f"step {progress.step}: loss {loss:.3f}, {left:.0f} min left")
+        progress_line(f"step {progress.step}: loss {loss:.3f}, {left:.0f} min left")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

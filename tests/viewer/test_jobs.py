@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.recipe import Recipe
-from napari_maskrcnn.viewer.jobs import LoadedModel, segment_plane
+from napari_maskrcnn.viewer.jobs import (
+    KeptEncoding,
+    LoadedModel,
+    Outcome,
+    segment_plane,
+)
 from napari_maskrcnn.viewer.layers import Plane, PlaneSource
 from napari_maskrcnn.viewer.workers import describe_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_an_unknown_model_is_named_before_torch_is_asked() -> None:
@@ -31,3 +40,52 @@ def test_pixels_that_cannot_be_fetched_give_one_line() -> None:
     with pytest.raises(FileNotFoundError) as caught:
         list(work)
     assert describe_error(caught.value) == "No such image file: plane_07.tif"
+
+
+def test_new_heads_use_what_is_kept_of_the_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After fine-tuning the heads, segmenting again runs no backbone pass."""
+    import torch
+    from tiny_network import tiny_checkpoint
+
+    from napari_maskrcnn.core.checkpoints import Checkpoint, write_checkpoint
+
+    old = tiny_checkpoint()
+    key = "roi_heads.box_predictor.cls_score.bias"
+    heads = {**old.state, key: old.state[key] - 0.5}
+    trunk = {**old.state, "backbone.body.conv1.weight": old.state[
+        "backbone.body.conv1.weight"] * 1.01}  # fmt: skip
+    models = {"old": old.state, "heads": heads, "trunk": trunk}
+    for name, state in models.items():
+        path = tmp_path / f"{name}.safetensors"
+        write_checkpoint(path, Checkpoint(old.config, state))
+    image = np.random.default_rng(0).random((64, 64), np.float32)
+    source = PlaneSource(image, Plane((0, 1)))
+    loaded = LoadedModel()
+
+    def segment(name: str, kept: KeptEncoding | None = None) -> Outcome:
+        path = str(tmp_path / f"{name}.safetensors")
+        recipe = Recipe(model=path, object_size=24, device="cpu")
+        return exhaust(segment_plane(loaded, source, recipe, kept))
+
+    first = segment("old")
+    kept = KeptEncoding(first.encoding, first.encoded_as)
+    passes = []
+    forward = torch.nn.Module.__call__
+
+    def counted(self: torch.nn.Module, *inputs: Any, **named: Any) -> Any:
+        if type(self).__name__ == "IntermediateLayerGetter":
+            passes.append(self)
+        return forward(self, *inputs, **named)
+
+    monkeypatch.setattr(torch.nn.Module, "__call__", counted)
+    again = segment("heads", kept)
+    assert not passes
+    assert again.encoding is first.encoding
+    assert again.instances.scores.tolist() != first.instances.scores.tolist()
+    fresh = segment("heads")
+    assert passes
+    assert np.array_equal(fresh.instances.boxes, again.instances.boxes)
+    # Another trunk makes encodings of its own.
+    assert segment("trunk", kept).encoding is not first.encoding

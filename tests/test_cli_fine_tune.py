@@ -1,0 +1,150 @@
+"""The command fine-tune: from folders or COCO to a model that segments."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from tiny_network import write_tiny
+
+from napari_maskrcnn import cli
+from napari_maskrcnn.core.checkpoints import read_checkpoint, read_config
+from napari_maskrcnn.core.coco.convert import labels_to_coco
+from napari_maskrcnn.core.images import write_array
+from napari_maskrcnn.core.samples import nuclei_field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Run = Callable[..., tuple[int, str, str]]
+
+SETTINGS = {
+    "batch_size": 1,
+    "crop": 64,
+    "validate_every": 2,
+    "cache_views": 2,
+    "precision": "float32",
+}
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Run the command in this process: its exit code, stdout and stderr."""
+    monkeypatch.setenv("NAPARI_MASKRCNN_MODELS", str(tmp_path / "models"))
+    write_tiny(tmp_path / "models")
+
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["napari-maskrcnn", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Images, label images, and a configuration for a quick run."""
+    pictures, labels = tmp_path / "pictures", tmp_path / "labels"
+    for folder in (pictures, labels):
+        folder.mkdir()
+    for seed in range(3):
+        image, label_image = nuclei_field((80, 96), 10, seed=seed)
+        write_array(pictures / f"{seed}.png", image)
+        write_array(labels / f"{seed}.tif", label_image)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(SETTINGS))
+    return pictures, labels, config
+
+
+def test_fine_tune_then_segment(
+    tmp_path: Path, run: Run, folders: tuple[Path, Path, Path]
+) -> None:
+    pictures, labels, config = folders
+    out = tmp_path / "mine.safetensors"
+    command = (
+        "fine-tune", pictures, labels, "--model", "tiny", "--out", out, "--config",
+        config, "--class", "ring", "--steps", 2, "--seed", 4, "--device", "cpu",
+    )  # fmt: skip
+    code, text, errors = run(*command)
+    assert code == 0, errors
+    assert "Learns from " in text
+    assert "Held out to measure with" in text
+    assert "before   after" in text
+    assert "AP at IoU 0.5 " in text
+    assert f"Wrote {out}" in text
+    written = read_config(out)
+    assert written["class_names"] == ["disc", "ring"]
+    assert written["provenance"]["parent"]["name"] == "tiny"
+    assert written["provenance"]["fine_tuning"]["seed"] == 4
+    # Run again, it finds itself finished and gives the same.
+    first = read_checkpoint(out)
+    code, text, errors = run(*command)
+    assert code == 0, errors
+    again = read_checkpoint(out)
+    assert first.digest() == again.digest()
+    results = tmp_path / "results"
+    code, _, errors = run(
+        "segment", pictures, "--out", results, "--model", out, "--device", "cpu",
+        "--object-size", 20,
+    )  # fmt: skip
+    assert code == 0, errors
+
+
+def test_fine_tune_on_a_coco_file(
+    tmp_path: Path, run: Run, folders: tuple[Path, Path, Path]
+) -> None:
+    pictures, labels, config = folders
+    coco = tmp_path / "labels.json"
+    labels_to_coco(labels, coco, images=pictures)
+    out = tmp_path / "mine.safetensors"
+    code, text, errors = run(
+        "fine-tune", pictures, coco, "--model", "tiny", "--out", out, "--config",
+        config, "--steps", 1, "--train", "rpn", "--drop", "ring", "--device", "cpu",
+    )  # fmt: skip
+    assert code == 0, errors
+    assert "New classes: object" in text
+    assert read_config(out)["class_names"] == ["disc", "object"]
+
+
+def test_fine_tune_refuses_in_one_line(
+    tmp_path: Path, run: Run, folders: tuple[Path, Path, Path]
+) -> None:
+    pictures, labels, _ = folders
+    out = tmp_path / "mine.safetensors"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for seed in range(3):
+        write_array(empty / f"{seed}.tif", np.zeros((80, 96), np.uint16))
+    nowhere, model = tmp_path / "no", tmp_path / "models" / "tiny.safetensors"
+    common = ("--model", "tiny", "--device", "cpu", "--class", "disc")
+    cases: list[tuple[tuple[Any, ...], str]] = [
+        ((nowhere, labels, "--out", out), "is not a folder"),
+        ((pictures, nowhere, "--out", out), "is not a folder"),
+        ((pictures, labels, "--out", "mine.pt"), "must end in .safetensors"),
+        ((pictures, labels, "--out", model), "--out is the model to start from"),
+        ((pictures, empty, "--out", out), "none of the images holds a reviewed object"),
+        ((pictures, labels, "--out", out, "--minutes", -1), "minutes must be positive"),
+        ((pictures, labels, "--out", out, "--drop", "disc"), "is to be dropped, but"),
+        ((pictures, labels, "--out", out, "--config", nowhere), "No such file"),
+        ((pictures, labels, "--out", out, "--model", "nukleus"), "no model named"),
+    ]
+    for arguments, message in cases:
+        code, _, errors = run("fine-tune", *arguments[:2], *common, *arguments[2:])
+        assert code == 1, message
+        assert message in errors
+        assert len(errors.splitlines()) == 1
+    code, _, errors = run(
+        "fine-tune", pictures, labels, "--model", "tiny", "--out", out
+    )
+    assert code == 1
+    assert "labels have no classes, and the model knows several (disc, ring)" in errors
+    assert not out.exists()

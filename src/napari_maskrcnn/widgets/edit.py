@@ -1,0 +1,277 @@
+"""The dock widget "Edit": mend the objects of a Labels layer, one undo step an act."""
+
+from __future__ import annotations
+
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_maskrcnn.viewer.actions import action_named, actions_of
+from napari_maskrcnn.viewer.editor import MODES, editor_of
+from napari_maskrcnn.viewer.keys import LayerKeys
+from napari_maskrcnn.viewer.selection import selected_ids
+from napari_maskrcnn.viewer.session import Session, session_of
+from napari_maskrcnn.widgets.canvas_line import CanvasLine, canvas_in
+from napari_maskrcnn.widgets.parts import StatusLine, theme_named
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+    from qtpy.QtGui import QShowEvent
+
+EMPTY = "Segment an image first, or choose a Labels layer"
+# The buttons in their groups, row by row; "parts" is the number beside "Split into".
+GROUPS = (
+    ("Join and split", (("merge", "split_line"), ("split_parts", "parts"))),
+    ("Shape", (("grow", "shrink"), ("smooth", "fill_holes"), ("keep_largest",))),
+    ("New and gone", (("draw", "brush"), ("delete",))),
+    ("Last step", (("undo", "redo"),)),
+)
+
+
+class EditWidget(QWidget):
+    """Buttons, keys and modes of the mouse for the selected objects.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer, or napari's proxy of it.
+    session : Session, optional
+        By default the viewer's own.
+    """
+
+    def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
+        super().__init__()
+        self.session = session or session_of(napari_viewer)
+        editor = editor_of(self.session)
+        if editor is None:
+            raise RuntimeError("the viewer is gone")
+        self.editor = editor
+        self._keys: LayerKeys | None = None
+        self._line: CanvasLine | None = None
+        self._followed: weakref.ref[Labels] | None = None
+        self._follows_window = False
+        self._make_parts()
+        self._lay_out()
+        self._connect()
+        self._on_theme()
+        self._on_layers()
+
+    # ---- building
+
+    def _make_parts(self) -> None:
+        self.layer_box = QComboBox()
+        self.layer_box.setToolTip("The Labels layer to edit: of a stack, the plane")
+        self.layer_box.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.layer_box.setMinimumContentsLength(12)
+        self.selected_label = QLabel()
+        self.selected_label.setToolTip(
+            "The buttons and keys act on this; click an object in the table of the "
+            "Review widget, or pick one with napari's colour picker [L]"
+        )
+        self.parts_box = QSpinBox()
+        self.parts_box.setRange(2, 20)
+        self.parts_box.setSuffix(" parts")
+        self.parts_box.setValue(self.editor.parts)
+        self.parts_box.setToolTip('How many parts "Split into" makes')
+        self.parts_box.setAccessibleName("Number of parts")
+        self.over_box = QCheckBox("Cover other objects")
+        self.over_box.setChecked(self.editor.over_others)
+        self.over_box.setToolTip(
+            "Let a new outline cover other objects; otherwise they keep their pixels"
+        )
+        self.status = StatusLine()
+        self.buttons: dict[str, QPushButton] = {}
+        for action in (*actions_of("Edit"), action_named("undo"), action_named("redo")):
+            button = QPushButton(action.title)
+            button.setToolTip(action.tooltip)
+            button.setCheckable(action.name in MODES)
+            # A click leaves the keys with the canvas; Tab still comes here.
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            self.buttons[action.name] = button
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        top = QHBoxLayout()
+        top.addWidget(QLabel("Labels"))
+        top.addWidget(self.layer_box, 1)
+        column.addLayout(top)
+        column.addWidget(self.selected_label)
+        for title, rows in GROUPS:
+            heading = QLabel(title)
+            font = heading.font()
+            font.setBold(True)
+            heading.setFont(font)
+            column.addWidget(heading)
+            grid = QGridLayout()
+            grid.setColumnStretch(0, 1)
+            grid.setColumnStretch(1, 1)
+            for row, names in enumerate(rows):
+                for place, name in enumerate(names):
+                    part = self.parts_box if name == "parts" else self.buttons[name]
+                    grid.addWidget(part, row, place)
+            if title.startswith("New"):
+                grid.addWidget(self.over_box, 1, 1)
+            column.addLayout(grid)
+        column.addWidget(self.status)
+        column.addStretch(1)
+        self.setMinimumWidth(260)
+
+    def _connect(self) -> None:
+        session = self.session
+        session.layers_changed.connect(self._on_layers)
+        session.theme_changed.connect(self._on_theme)
+        self.layer_box.currentIndexChanged.connect(self._on_layer)
+        self.parts_box.valueChanged.connect(self._on_parts)
+        self.over_box.toggled.connect(self._on_over)
+        self.editor.said.connect(self.status.say)
+        self.editor.mode_changed.connect(self._on_mode)
+        for name, button in self.buttons.items():
+            button.clicked.connect(partial(_press, weakref.ref(self), name))
+        viewer = session.viewer
+        if viewer is not None:
+            viewer.layers.selection.events.active.connect(self._on_active)
+
+    # ---- while the widget is docked
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Bind the keys when the widget is docked, and find the canvas."""
+        super().showEvent(event)
+        self._hold()
+        window = self.window()
+        if isinstance(window, QMainWindow) and not self._follows_window:
+            self._follows_window = True
+            window.destroyed.connect(self.session.release)
+
+    def event(self, event: QEvent | None) -> bool:
+        """Give the keys back when napari takes the widget out of its dock."""
+        taken = event is not None and event.type() == QEvent.Type.ParentChange
+        if taken and self.parent() is None:
+            self.release()
+        return bool(super().event(event))
+
+    def _hold(self) -> None:
+        viewer = self.session.viewer
+        if viewer is None or self.parent() is None:
+            return
+        if self._keys is None:
+            names = [action.name for action in actions_of("Edit")]
+            self._keys = LayerKeys(
+                viewer, {name: partial(self.editor.run, name) for name in names}
+            )
+        canvas = canvas_in(self.window())
+        if self._line is None and canvas is not None:
+            self._line = CanvasLine(canvas, viewer, self.editor.tracer)
+
+    def release(self) -> None:
+        """Give back the keys and the mouse; called when the dock is closed."""
+        self.editor.stop()
+        if self._keys is not None:
+            self._keys.release()
+            self._keys = None
+        if self._line is not None:
+            self._line.release()
+            self._line = None
+
+    # ---- what is shown
+
+    def layer(self) -> Labels | None:
+        """Return the chosen Labels layer."""
+        reference = self.layer_box.currentData()
+        layer: Labels | None = reference() if reference is not None else None
+        return layer
+
+    def _on_theme(self) -> None:
+        viewer = self.session.viewer
+        if viewer is not None:
+            self.status.use_theme(theme_named(viewer.theme))
+
+    def _on_layers(self) -> None:
+        chosen, layers = self.layer(), self.session.all_labels()
+        blocked = self.layer_box.blockSignals(True)
+        self.layer_box.clear()
+        for layer in layers:
+            self.layer_box.addItem(layer.name, weakref.ref(layer))
+        if chosen in layers:
+            self.layer_box.setCurrentIndex(layers.index(chosen))
+        self.layer_box.blockSignals(blocked)
+        self._on_layer()
+
+    def _on_active(self) -> None:
+        """Follow the layer that is active in napari's list."""
+        viewer, layers = self.session.viewer, self.session.all_labels()
+        active = viewer.layers.selection.active if viewer is not None else None
+        if active in layers:
+            self.layer_box.setCurrentIndex(layers.index(active))
+
+    def _on_layer(self, _index: int = 0) -> None:
+        layer = self.layer()
+        old = self._followed() if self._followed is not None else None
+        if old is not layer:
+            if old is not None:
+                old.events.selected_label.disconnect(self._on_selected)
+            if layer is not None:
+                layer.events.selected_label.connect(self._on_selected)
+            self._followed = weakref.ref(layer) if layer is not None else None
+        for button in self.buttons.values():
+            button.setEnabled(layer is not None)
+        if layer is None:
+            self.status.say(EMPTY)
+        elif self.status.text() == EMPTY:
+            self.status.say("")
+        self._on_selected()
+
+    def _on_selected(self) -> None:
+        layer = self.layer()
+        ids = selected_ids(layer) if layer is not None else []
+        words = f"Object {ids[0]}" if len(ids) == 1 else f"{len(ids)} objects"
+        self.selected_label.setText(f"{words} selected" if ids else "Nothing selected")
+
+    def _on_mode(self) -> None:
+        for name in MODES:
+            self.buttons[name].setChecked(self.editor.mode == name)
+
+    # ---- the person acts
+
+    def press(self, name: str) -> None:
+        """Do what a button says."""
+        layer = self.layer()
+        if layer is None:
+            return
+        if name in ("undo", "redo"):
+            (layer.undo if name == "undo" else layer.redo)()
+        else:
+            viewer = self.session.viewer
+            if viewer is not None:
+                viewer.layers.selection.active = layer
+            self.editor.run(name, layer)
+        self._on_mode()
+        self._on_selected()
+
+    def _on_parts(self, count: int) -> None:
+        self.editor.parts = count
+
+    def _on_over(self, over: bool) -> None:
+        self.editor.over_others = over
+
+
+def _press(reference: weakref.ref[EditWidget], name: str, *_checked: bool) -> None:
+    """Press a button of a widget without keeping the widget alive."""
+    widget = reference()
+    if widget is not None:
+        widget.press(name)

@@ -13,6 +13,8 @@ import numpy as np
 from napari.utils.key_bindings import coerce_keybinding
 from qtpy.QtCore import QObject, Signal
 
+from napari_maskrcnn.viewer.mouse import take_mouse
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -41,20 +43,21 @@ class Pointer(QObject):
     boxed (object, object)
         Two opposite corners of a box, positions in the world.
     dragged (object)
-        The box under way, (y0, x0, y1, x1) in pixels of the canvas; None at its end.
+        The box under way, (x0, y0, x1, y1) in pixels of the canvas; None at its end.
     """
 
     changed = Signal()
     clicked = Signal(object, bool)
     boxed = Signal(object, object)
     dragged = Signal(object)
+    takes_mouse = True
 
     def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = weakref.ref(viewer)
         self.mode = ""
         self._double_clicks: list[Any] = []
-        self._escape: Any = None
+        self._bound: list[tuple[weakref.ref[Any], Any]] = []
 
     def start(self, mode: str) -> None:
         """Begin a mode, "box" or "point"; a click counts in both.
@@ -70,13 +73,13 @@ class Pointer(QObject):
             return
         if viewer.dims.ndisplay != 2:
             raise ValueError("the mouse points at pixels in the 2D view only")
+        take_mouse(viewer)
         self.mode = mode
         viewer.mouse_drag_callbacks.append(self._on_drag)
         # Two quick clicks would zoom.
         self._double_clicks = list(viewer.mouse_double_click_callbacks)
         viewer.mouse_double_click_callbacks.clear()
-        self._escape = viewer.keymap.get(ESCAPE)
-        viewer.bind_key(ESCAPE, _calling(self.stop), overwrite=True)
+        self._bind(viewer)
         viewer.layers.selection.events.active.connect(self._hold)
         viewer.dims.events.ndisplay.connect(self.stop)
         self._hold()
@@ -92,11 +95,11 @@ class Pointer(QObject):
         if viewer is not None:
             viewer.mouse_drag_callbacks.remove(self._on_drag)
             viewer.mouse_double_click_callbacks.extend(self._double_clicks)
-            viewer.bind_key(ESCAPE, self._escape, overwrite=True)
+            self._unbind()
             viewer.layers.selection.events.active.disconnect(self._hold)
             viewer.dims.events.ndisplay.disconnect(self.stop)
             active = viewer.layers.selection.active
-            viewer.camera.mouse_pan = active is None or active.mouse_pan
+            viewer.scene.camera.mouse_pan = active is None or active.mouse_pan
         self.changed.emit()
 
     def _hold(self) -> None:
@@ -107,7 +110,22 @@ class Pointer(QObject):
         active = viewer.layers.selection.active
         if active is not None and str(active.mode) != "pan_zoom":
             active.mode = "pan_zoom"
-        viewer.camera.mouse_pan = self.mode == POINT
+        if active is not None:
+            self._bind(active)
+        viewer.scene.camera.mouse_pan = self.mode == POINT
+
+    def _bind(self, provider: Any) -> None:
+        """Bind Escape; layers too, whose own keys go before those of the viewer."""
+        if all(bound() is not provider for bound, _ in self._bound):
+            self._bound.append((weakref.ref(provider), provider.keymap.get(ESCAPE)))
+            provider.bind_key(ESCAPE, _calling(self.stop), overwrite=True)
+
+    def _unbind(self) -> None:
+        for reference, before in self._bound:
+            provider = reference()
+            if provider is not None:
+                provider.bind_key(ESCAPE, before, overwrite=True)
+        self._bound.clear()
 
     def _on_drag(self, _viewer: ViewerModel, event: Any) -> Iterator[None]:
         if event.button != 1 or not self.mode:
@@ -115,15 +133,17 @@ class Pointer(QObject):
         self._hold()
         alt = "Alt" in event.modifiers
         start, begin = np.array(event.pos, float), np.array(event.position, float)
-        end, moved = begin, 0.0
+        moved = 0.0
         yield
         while event.type == "mouse_move":
             here = np.array(event.pos, float)
-            end = np.array(event.position, float)
             moved = max(moved, float(np.abs(here - start).max()))
             if self.mode == BOX and not alt:
                 self.dragged.emit((*start.tolist(), *here.tolist()))
             yield
+        # The last move may have been swallowed; the release has its place.
+        end = np.array(event.position, float)
+        moved = max(moved, float(np.abs(np.array(event.pos, float) - start).max()))
         self.dragged.emit(None)
         if moved <= CLICK:
             self.clicked.emit(begin, alt)

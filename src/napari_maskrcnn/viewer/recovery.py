@@ -120,6 +120,8 @@ class Recovery(QObject):
 
     def _follow(self) -> None:
         """Listen to the labels of every image, and look for files of new images."""
+        if self._released:
+            return
         for image in self.session.images():
             if image not in self._identities:
                 self._identities[image] = None
@@ -132,6 +134,8 @@ class Recovery(QObject):
                 labels.events.metadata.connect(self._on_changed)
 
     def _on_changed(self, event: Any) -> None:
+        if self._released:
+            return
         labels = event.source
         plane = self.session.plane_of(labels)
         if plane is not None:
@@ -140,10 +144,14 @@ class Recovery(QObject):
         if not self._timer.isActive():
             self._timer.start()
 
+    @property
+    def _released(self) -> bool:
+        return self.token not in _open
+
     def _on_removing(self, event: Any) -> None:
         """Save what was not saved yet before a layer goes."""
         viewer = self.session.viewer
-        if viewer is None:
+        if viewer is None or self._released:
             return
         layer = viewer.layers[event.index]
         labels = self.session.labels_of(layer) if layer in self._identities else layer

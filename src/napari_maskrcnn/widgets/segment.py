@@ -34,6 +34,7 @@ from napari_maskrcnn.widgets.parts import (
     scrolled,
     theme_named,
 )
+from napari_maskrcnn.widgets.recovery_bar import RecoveryBar
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -75,6 +76,7 @@ class SegmentWidget(QWidget):
 
     def _make_parts(self) -> None:
         recipe = Recipe()
+        self.recovery_bar = RecoveryBar(self.session)
         self.image_box = _box("The image layer to segment: of a stack, the plane shown")
         self.model_box = _box("The network to use; its purpose is in its tooltip")
         self.channel_box = _box("Which colour channel the network sees")
@@ -108,11 +110,11 @@ class SegmentWidget(QWidget):
         font = self.count_label.font()
         font.setBold(True)
         self.count_label.setFont(font)
-        self.keep_box = QCheckBox("Keep objects I edited")
+        self.keep_box = QCheckBox("Keep objects I edited or approved")
         self.keep_box.setChecked(True)
         self.keep_box.setToolTip(
-            "Objects that you drew, changed or deleted stay as you left them when you "
-            "segment again or move a slider. Clear it to have them replaced"
+            "Objects that you drew, changed, deleted or approved stay as you left them "
+            "when you segment again or move a slider. Clear it to have them replaced"
         )
         self.copy_button = QPushButton("Copy command")
         self.copy_button.setToolTip(
@@ -162,6 +164,7 @@ class SegmentWidget(QWidget):
         content = QWidget()
         column = QVBoxLayout(content)
         for part in (
+            self.recovery_bar,
             form,
             self.run_button,
             run,

@@ -1,0 +1,296 @@
+"""The dock widget "Prompt": a box or a click, and an object appears."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_maskrcnn.core.checkpoints import list_models
+from napari_maskrcnn.core.recipe import Recipe
+from napari_maskrcnn.viewer.classes import classes_of
+from napari_maskrcnn.viewer.pointing import BOX, POINT
+from napari_maskrcnn.viewer.prompting import PromptTool, prompts_of
+from napari_maskrcnn.viewer.session import Session, session_of
+from napari_maskrcnn.viewer.settings import device_choice
+from napari_maskrcnn.widgets.parts import StatusLine, scrolled, theme_named
+from napari_maskrcnn.widgets.recovery_bar import RecoveryBar
+from napari_maskrcnn.widgets.rubber_band import RubberBand
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+    from qtpy.QtGui import QHideEvent, QShowEvent
+
+    from napari_maskrcnn.core.progress import Progress
+
+DEFAULT_MODEL = "nuclei"
+HINTS = {
+    BOX: "Drag a box around an object",
+    POINT: "Click an object; drag to move the image",
+    "": "Choose Box or Point, then work in the image",
+}
+EMPTY = "Open an image to begin"
+UNENCODED = "The first prompt on an image encodes it, which takes longer"
+ALWAYS = "Alt-click removes an object, Escape ends, Ctrl-Z takes back"
+
+
+class PromptWidget(QWidget):
+    """Make objects with the network where the mouse points.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer, or napari's proxy of it.
+    session : Session, optional
+        By default the viewer's own.
+    """
+
+    def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
+        super().__init__()
+        self.session = session or session_of(napari_viewer)
+        tool = prompts_of(self.session)
+        if tool is None:
+            raise RuntimeError("the viewer of this widget is gone")
+        self.tool: PromptTool = tool
+        self._make_parts()
+        self._lay_out()
+        self._connect()
+        self._on_theme()
+        self._on_layers()
+
+    # ---- building
+
+    def _make_parts(self) -> None:
+        self.recovery_bar = RecoveryBar(self.session)
+        self.image_box = _box("The image to make objects in: of a stack, the plane")
+        self.model_box = _box(
+            "The network; an image that another one encoded is encoded again"
+        )
+        for entry in list_models():
+            self.model_box.addItem(entry.name, entry.name)
+        self._choose_model(DEFAULT_MODEL)
+        self.class_box = _box("The class of new objects")
+        self.box_button = QPushButton("Box")
+        self.box_button.setToolTip("Drag boxes: the network draws the object inside")
+        self.point_button = QPushButton("Point")
+        self.point_button.setToolTip("Click objects: the network finds their outlines")
+        self._modes = QButtonGroup(self)
+        self._modes.setExclusive(False)
+        for button in (self.box_button, self.point_button):
+            button.setCheckable(True)
+            button.setMinimumHeight(34)
+            self._modes.addButton(button)
+        self.hint = QLabel()
+        self.hint.setWordWrap(True)
+        self.always = QLabel(ALWAYS)
+        self.always.setWordWrap(True)
+        self.progress_bar = QProgressBar()
+        self.progress_bar.setToolTip("How far the encoding has come")
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.setToolTip("Give up the prompt that runs")
+        self.status = StatusLine()
+        self.band = RubberBand(self)
+
+    def _lay_out(self) -> None:
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+        form.addRow("Image", self.image_box)
+        form.addRow("Model", self.model_box)
+        form.addRow("Class", self.class_box)
+        modes = QHBoxLayout()
+        modes.addWidget(self.box_button)
+        modes.addWidget(self.point_button)
+        self._run = QWidget()
+        run = QHBoxLayout(self._run)
+        run.setContentsMargins(0, 0, 0, 0)
+        run.addWidget(self.progress_bar, 1)
+        run.addWidget(self.cancel_button)
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.addWidget(self.recovery_bar)
+        column.addLayout(form)
+        column.addLayout(modes)
+        column.addWidget(self.hint)
+        column.addWidget(self.always)
+        column.addWidget(self._run)
+        column.addWidget(self.status)
+        column.addStretch(1)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scrolled(content, self))
+        self.setMinimumWidth(280)
+
+    def _connect(self) -> None:
+        self.session.layers_changed.connect(self._on_layers)
+        self.session.shown_changed.connect(self._on_shown)
+        self.session.theme_changed.connect(self._on_theme)
+        self.tool.changed.connect(self._on_tool)
+        self.tool.progressed.connect(self._on_progress)
+        self.tool.said.connect(self.status.say)
+        self.tool.pointer.dragged.connect(self.band.show_box)
+        self.image_box.currentIndexChanged.connect(self._on_image)
+        self.model_box.currentIndexChanged.connect(self._on_model)
+        self.class_box.currentIndexChanged.connect(self._on_class)
+        self.box_button.clicked.connect(self._on_box)
+        self.point_button.clicked.connect(self._on_point)
+        self.cancel_button.clicked.connect(self._on_cancel)
+
+    # ---- filling the form
+
+    def image(self) -> Image | None:
+        """Return the chosen image layer."""
+        reference = self.image_box.currentData()
+        layer: Image | None = reference() if reference is not None else None
+        return layer
+
+    def _on_layers(self) -> None:
+        chosen = self.image()
+        images = self.session.images()
+        blocked = self.image_box.blockSignals(True)
+        self.image_box.clear()
+        for layer in images:
+            self.image_box.addItem(layer.name, weakref.ref(layer))
+        if chosen in images:
+            self.image_box.setCurrentIndex(images.index(chosen))
+        self.image_box.blockSignals(blocked)
+        self._on_image()
+
+    def _on_image(self, _index: int = 0) -> None:
+        image = self.image()
+        self.tool.image = image
+        record = self.session.record_of(image) if image is not None else None
+        if record is not None and record.recipe is not None:
+            self._choose_model(record.recipe.model)
+        self._use_recipe()
+        self._list_classes()
+        self._on_tool()
+
+    def _on_shown(self) -> None:
+        self._list_classes()
+        self._on_tool()
+
+    def _choose_model(self, name: str) -> None:
+        self.model_box.setCurrentIndex(max(0, self.model_box.findData(name)))
+
+    def _use_recipe(self) -> None:
+        """Tell the tool how to encode: as in the last run, with the chosen model."""
+        image = self.image()
+        record = self.session.record_of(image) if image is not None else None
+        model = str(self.model_box.currentData() or DEFAULT_MODEL)
+        last = record.recipe if record is not None else None
+        self.tool.recipe = Recipe(
+            model=model,
+            object_size=last.object_size if last is not None else None,
+            channel=last.channel if last is not None else None,
+            device=device_choice(),
+        )
+
+    def _on_model(self, _index: int) -> None:
+        self._use_recipe()
+
+    def _list_classes(self) -> None:
+        image = self.image()
+        labels = self.session.labels_of(image) if image is not None else None
+        record = self.session.record_of(image) if image is not None else None
+        known = record.instances.class_names if record is not None else ()
+        names = classes_of(labels, known) if labels is not None else list(known)
+        now = [self.class_box.itemData(i) for i in range(1, self.class_box.count())]
+        if now == names and self.class_box.count():
+            return
+        chosen = self.class_box.currentData()
+        self.class_box.clear()
+        self.class_box.addItem("As the network sees it", "")
+        for name in names:
+            self.class_box.addItem(name, name)
+        self.class_box.setCurrentIndex(max(0, self.class_box.findData(chosen)))
+
+    def _on_class(self, _index: int) -> None:
+        self.tool.class_name = str(self.class_box.currentData() or "")
+
+    # ---- the tool tells
+
+    def _on_tool(self) -> None:
+        image = self.image()
+        mode, running = self.tool.mode, self.tool.jobs.running
+        for button, own in ((self.box_button, BOX), (self.point_button, POINT)):
+            button.setEnabled(image is not None)
+            button.setChecked(mode == own)
+        self.hint.setText(HINTS[mode])
+        self.cancel_button.setEnabled(running)
+        if not running:
+            self.progress_bar.setRange(0, 1)
+            self.progress_bar.reset()
+            self._run.hide()
+        record = self.session.record_of(image) if image is not None else None
+        if image is None:
+            self.status.say(EMPTY)
+        elif not running and self.status.text() in ("", EMPTY):
+            encoded = record is not None and record.encoding is not None
+            self.status.say("" if encoded else UNENCODED)
+
+    def _on_progress(self, progress: Progress) -> None:
+        # A prompt on an encoded image is over before a bar could be seen.
+        if "ncod" in progress.message or progress.total:
+            self._run.show()
+        self.progress_bar.setRange(0, max(0, progress.total))
+        self.progress_bar.setValue(progress.done)
+        if progress.message:
+            self.status.say(progress.message)
+
+    def _on_theme(self) -> None:
+        viewer = self.session.viewer
+        if viewer is not None:
+            self.status.use_theme(theme_named(viewer.theme))
+
+    # ---- the person acts
+
+    def _on_box(self, checked: bool) -> None:
+        self._begin(BOX if checked else "")
+
+    def _on_point(self, checked: bool) -> None:
+        self._begin(POINT if checked else "")
+
+    def _begin(self, mode: str) -> None:
+        if mode:
+            self.tool.start(mode)
+        else:
+            self.tool.stop()
+        self._on_tool()
+
+    def _on_cancel(self) -> None:
+        self.tool.cancel()
+        self.status.say("Cancelled; nothing was changed")
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Take the image that another widget segmented meanwhile."""
+        super().showEvent(event)
+        self._on_layers()
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Give the mouse back when the dock is closed or another one is on top."""
+        super().hideEvent(event)
+        self.tool.stop()
+
+
+def _box(tip: str) -> QComboBox:
+    """Return a combo box that does not widen the dock for a long name."""
+    box = QComboBox()
+    box.setToolTip(tip)
+    box.setSizeAdjustPolicy(
+        QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+    )
+    box.setMinimumContentsLength(12)
+    return box

@@ -1,0 +1,91 @@
+"""A bar that offers the corrections of a window that was closed without saving."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_maskrcnn.viewer.recovery import recovery_of
+from napari_maskrcnn.widgets.parts import StatusLine, theme_named
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from napari_maskrcnn.viewer.session import Session
+
+
+class RecoveryBar(QWidget):
+    """Says what may be restored, with Restore and Decline; hidden when nothing may.
+
+    Parameters
+    ----------
+    session : Session
+        Of the viewer.
+    """
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.recovery = recovery_of(session)
+        self._image: weakref.ref[Image] | None = None
+        self.line = StatusLine()
+        self.restore_button = QPushButton("Restore")
+        self.restore_button.setToolTip(
+            "Put these corrections back, as one step that Ctrl-Z takes back"
+        )
+        self.decline_button = QPushButton("Decline")
+        self.decline_button.setToolTip("Delete these corrections for good")
+        self._buttons = QWidget()
+        row = QHBoxLayout(self._buttons)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.restore_button)
+        row.addWidget(self.decline_button)
+        row.setAlignment(Qt.AlignmentFlag.AlignLeft)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 6)
+        column.addWidget(self.line)
+        column.addWidget(self._buttons)
+        self.restore_button.clicked.connect(self._on_restore)
+        self.decline_button.clicked.connect(self._on_decline)
+        self.recovery.changed.connect(self.refresh)
+        self.recovery.said.connect(self._on_said)
+        session.layers_changed.connect(self.refresh)
+        session.theme_changed.connect(self._on_theme)
+        self._on_theme()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the first offer, if there is one."""
+        offers = self.recovery.offers()
+        if offers:
+            image, offer = offers[0]
+            self._image = weakref.ref(image)
+            self.line.say(offer.summary.sentence(), "warning")
+        elif self._image is not None:
+            self._image = None
+            self.line.say("")
+        self._buttons.setVisible(bool(offers))
+        self.setVisible(bool(self.line.text()))
+
+    def _on_restore(self) -> None:
+        image = self._image() if self._image is not None else None
+        if image is not None:
+            self.recovery.restore(image)
+
+    def _on_decline(self) -> None:
+        image = self._image() if self._image is not None else None
+        if image is not None:
+            self.recovery.decline(image)
+
+    def _on_said(self, sentence: str, level: str) -> None:
+        if self._image is None:
+            self.line.say(sentence, level)
+            self.setVisible(True)
+
+    def _on_theme(self) -> None:
+        viewer = self._session.viewer
+        if viewer is not None:
+            self.line.use_theme(theme_named(viewer.theme))

@@ -99,7 +99,7 @@ def test_what_a_reader_may_not_expect_is_said(tmp_path: Path) -> None:
                   mode="polygon")  # fmt: skip
     text = "\n".join(report.remarks)
     assert "many: its image is in no file; other programs will not find it" in text
-    assert "many.png, label 1: 1 holes of 2 pixels; filled" in text
+    assert "many.png, label 1: 1 hole of 2 pixels; filled" in text
     assert "and 3 more like that" in text
     assert "cells.png, label 4: 2 separate parts; written as polygons" in text
     unnamed = part(metadata={"class_names": ["a", "b"]})

@@ -125,7 +125,7 @@ def test_polygons_fill_holes_and_say_so(
     choose(widget.form.mode_box, "polygon")
     wait(widget, qtbot)
     assert "9 polygons" in widget.report_label.text()
-    assert "label 1: 1 holes of 1 pixels; filled" in widget.remarks.text()
+    assert "label 1: 1 hole of 1 pixels; filled" in widget.remarks.text()
     assert widget.remarks.level == "warning"
 
 
@@ -220,19 +220,24 @@ def test_large_layers_are_looked_at_on_request(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(export_module, "MAX_PIXELS", 100)
     wait(widget, qtbot)
+    widget.form.append_box.setChecked(True)
+    wait(widget, qtbot)
     assert widget.report_label.text() == "These are large layers: press Check"
     click(widget, qtbot, widget.check_button)
     assert "9 objects" in widget.report_label.text()
 
 
 def test_an_export_outlives_its_widget(
-    widget: ExportWidget, layers: tuple[Any, Any], viewer: Any, qtbot: QtBot,
-    tmp_path: Path,
-) -> None:  # fmt: skip
-    jobs = widget.jobs
-    wait(widget, qtbot)
-    qtbot.mouseClick(widget.export_button, Qt.MouseButton.LeftButton)
-    viewer.window.remove_dock_widget(widget)
+    layers: tuple[Any, Any], viewer: Any, qtbot: QtBot, tmp_path: Path
+) -> None:
+    docked, first = viewer.window.add_plugin_dock_widget(
+        "napari-maskrcnn", "Export COCO"
+    )
+    jobs = first.jobs
+    wait(first, qtbot)
+    qtbot.mouseClick(first.export_button, Qt.MouseButton.LeftButton)
+    docked.destroyOnClose()  # what its X does
+    del docked, first
     gc.collect()
     qtbot.waitUntil(lambda: not jobs.running, timeout=30_000)
     assert (tmp_path / "annotations.coco.json").is_file()
@@ -240,3 +245,6 @@ def test_an_export_outlives_its_widget(
     again = dock(viewer)
     assert again.jobs is jobs
     wait(again, qtbot)
+    assert "10 objects" in again.report_label.text()
+    qtbot.waitUntil(lambda: jobs._leaving is None, timeout=20_000)
+    session_of(viewer).release()

@@ -131,7 +131,8 @@ class Part:
         )
         objects = CocoObjects.from_label_image(label_image)
         rows = self._rows(plane).reindex(objects.ids)
-        classes = rows["class"].fillna("").astype(str).to_numpy(object)
+        # Copies: what pandas hands out may not be written to.
+        classes = np.array(rows["class"].fillna("").astype(str), dtype=object)
         only = self._only_class()
         unnamed = classes == ""
         classes[unnamed] = only or NO_CLASS
@@ -145,8 +146,8 @@ class Part:
             objects,
             class_names=names,
             class_ids=np.array([place[name] for name in classes], dtype=np.int64),
-            scores=rows["score"].to_numpy(np.float64),
-            reviewed=rows["reviewed"].to_numpy(bool),
+            scores=np.array(rows["score"], dtype=np.float64),
+            reviewed=np.array(rows["reviewed"] == True),  # noqa: E712
             track_ids=objects.track_ids if self.planes is None else objects.ids,
         )
         found = self._found(plane, label_image.shape)

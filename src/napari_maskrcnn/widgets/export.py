@@ -213,7 +213,7 @@ class ExportWidget(QWidget):
         if written:
             folder = report.files[0].parent
             self.status.say(f"Written to {folder} in {self.jobs.seconds:.1f} s")
-        elif self.status.level != "info":
+        else:
             self.status.say("")
 
     def _show_remarks(self, report: Report) -> None:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from napari_maskrcnn.viewer.export_parts import Part
 
 MODES = (
-    ("Polygons; RLE where there are holes", "auto"),
+    ("Polygons; holes as RLE", "auto"),
     ("RLE", "rle"),
-    ("Polygons only; holes are filled", "polygon"),
+    ("Polygons; holes filled", "polygon"),
 )
 PICTURES = (
     ("Leave them where they are", "leave"),

@@ -40,7 +40,7 @@ def test_any_label_image_comes_back(
     (image,) = dataset.images
     back = image.to_label_image()
     assert back.dtype == label_image.dtype
-    if any("holes" in fault.what for fault in summary.faults):
+    if any("hole" in fault.what for fault in summary.faults):
         assert mode == "polygon"
         assert ((back == label_image) | (label_image == 0) | (back > 0)).all()
     else:
@@ -182,7 +182,7 @@ def test_files_of_others_keep_masks_categories_and_crowds(
     assert after.dataset["categories"] == before.dataset["categories"]
     assert sorted(after.imgs) == sorted(before.imgs)
     assert sorted(after.anns) == sorted(before.anns)
-    filled = sum("holes" in fault.what for fault in summary.faults)
+    filled = sum("hole" in fault.what for fault in summary.faults)
     different = 0
     for annotation_id, old in before.anns.items():
         new = after.anns[annotation_id]

@@ -87,7 +87,7 @@ def test_modes_of_objects_with_holes_and_parts(tmp_path: Path) -> None:
     strict = write_coco(path, [image], mode="polygon")
     assert (strict.polygons, strict.rles) == (3, 0)
     assert [str(fault) for fault in strict.faults] == [
-        "a.png, label 1: 1 holes of 4 pixels; filled: a polygon holds none",
+        "a.png, label 1: 1 hole of 4 pixels; filled: a polygon holds none",
         "a.png, label 2: 2 separate parts; written as polygons of one object",
     ]
     assert [a["area"] for a in load(path)["annotations"]] == [49, 8, 1]

@@ -105,7 +105,8 @@ def _without_holes(
         filled = from_masks(masks, chosen.boxes()[:, [1, 0]], objects.image_shape)
         for number, more in zip(full, filled.areas() - chosen.areas(), strict=True):
             where = f"{name}, label {objects.ids[number]}"
-            what = f"{outlines.holes[number]} holes of {more} pixels"
+            count = outlines.holes[number]
+            what = f"{count} hole{'s' if count > 1 else ''} of {more} pixels"
             faults.append(Fault(where, what, "filled: a polygon holds none"))
         others = np.flatnonzero(outlines.holes == 0)
         parts = [(others, objects.runs[others]), (full, filled)]

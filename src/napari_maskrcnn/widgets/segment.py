@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_maskrcnn.core.checkpoints import list_models
 from napari_maskrcnn.core.recipe import Recipe
+from napari_maskrcnn.viewer.models import models_of
 from napari_maskrcnn.viewer.session import Session, session_of
 from napari_maskrcnn.viewer.settings import device_choice
 from napari_maskrcnn.widgets.command import segment_command
@@ -193,6 +194,10 @@ class SegmentWidget(QWidget):
         session.finished.connect(self._on_finished)
         session.failed.connect(self._on_failed)
         session.warned.connect(self._on_warned)
+        models = models_of(session)
+        models.changed.connect(self._list_models)
+        models.chosen.connect(self._use_model)
+        models.follow(self.recipe)
         self.image_box.currentIndexChanged.connect(self._on_image)
         self.size_auto.toggled.connect(self._on_size_auto)
         self.run_button.clicked.connect(self._on_run)
@@ -242,7 +247,8 @@ class SegmentWidget(QWidget):
         self.area_slider.set_value(recipe.min_area)
 
     def _list_models(self) -> None:
-        chosen = self.model_box.currentData() or DEFAULT_MODEL
+        in_use = models_of(self.session).name or DEFAULT_MODEL
+        chosen = self.model_box.currentData() or in_use
         self.model_box.clear()
         for entry in list_models():
             self.model_box.addItem(entry.name, entry.name)
@@ -252,6 +258,9 @@ class SegmentWidget(QWidget):
                 Qt.ItemDataRole.ToolTipRole,
             )
         self.model_box.setCurrentIndex(max(0, self.model_box.findData(chosen)))
+
+    def _use_model(self, name: str) -> None:
+        self.model_box.setCurrentIndex(max(0, self.model_box.findData(name)))
 
     # ---- the session tells
 

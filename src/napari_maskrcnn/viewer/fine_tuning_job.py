@@ -1,0 +1,342 @@
+"""What runs in the worker's thread when a model is fine-tuned.
+
+torch is imported inside the generators, never before: see `viewer.torch_start`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from napari_maskrcnn.core.checkpoints import find_model, read_config
+from napari_maskrcnn.core.model_store import (
+    check_new_name,
+    figures,
+    model_path,
+    run_folder,
+    stored_dtype,
+)
+from napari_maskrcnn.core.progress import Progress
+from napari_maskrcnn.viewer.torch_start import import_torch
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Sequence
+    from pathlib import Path
+
+    from napari_maskrcnn.core.dataset import AnnotatedImage
+    from napari_maskrcnn.core.fine_tuning import FineTuneProgress, FineTuneResult
+    from napari_maskrcnn.core.fine_tuning_config import FineTuneConfig
+    from napari_maskrcnn.core.fine_tuning_plan import FineTunePlan
+    from napari_maskrcnn.core.judging import Recommendation
+    from napari_maskrcnn.viewer.annotated_layers import LabelledPlane
+    from napari_maskrcnn.viewer.before_after import Example
+
+# How often a training that gives way looks whether it may go on, in seconds.
+LOOK_AGAIN = 0.05
+BEST_NAME = "best.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Images in a folder, with their objects in another or in a COCO file.
+
+    Parameters
+    ----------
+    images, labels : Path
+        See `core.annotations.read_annotated`.
+    class_name : str
+        The class of the objects of label images; empty for the model's only one.
+    """
+
+    images: Path
+    labels: Path
+    class_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """What is to be learnt from what.
+
+    Parameters
+    ----------
+    sources : tuple of LabelledPlane or Files
+        Where the annotated images come from.
+    model : str
+        The model to start from.
+    name : str
+        The new one's name.
+    config : FineTuneConfig
+        The recipe.
+    replay : Files, optional
+        Images of what the model knows already.
+    device : str
+        See `core.devices.choose_device`.
+    """
+
+    sources: tuple[LabelledPlane | Files, ...]
+    model: str
+    name: str
+    config: FineTuneConfig
+    replay: Files | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a run would do.
+
+    Parameters
+    ----------
+    text : str
+        The core's plan, in lines.
+    warnings : tuple of str
+        Sentences for the person.
+    recommendation : Recommendation or None
+        What to train; None where that was not asked for.
+    """
+
+    text: str
+    warnings: tuple[str, ...]
+    recommendation: Recommendation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The history of a run that is taken up again."""
+
+    rows: list[dict[str, float]] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """The end of a run.
+
+    Parameters
+    ----------
+    name : str
+        The new model's name.
+    path : Path or None
+        Its file; None while it is only in the folder of its run.
+    folder : Path
+        The folder of the run.
+    better : bool
+        Whether it is better on what was held out.
+    before, after, replay_before, replay_after : dict of str to float
+        Figures of the old and the new model.
+    best_step, steps : int
+        The step that the model is of, and the steps done.
+    seconds : float
+        Time spent.
+    ended : str
+        Why the run ended, in words.
+    advice : str
+        What to train with these objects, in a sentence.
+    examples : tuple of Example
+        Pictures; none after a run that was cancelled.
+    """
+
+    name: str
+    path: Path | None
+    folder: Path
+    better: bool
+    before: dict[str, float]
+    after: dict[str, float]
+    replay_before: dict[str, float] = field(default_factory=dict)
+    replay_after: dict[str, float] = field(default_factory=dict)
+    best_step: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    ended: str = ""
+    advice: str = ""
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(slots=True)
+class Gate:
+    """Tells a training in its thread that something else wants the processor."""
+
+    busy: bool = False
+
+
+def check(request: Request) -> Generator[Progress, None, Checked]:
+    """Say what would be learnt from and held out, and what should be trained."""
+    yield from import_torch()
+    from napari_maskrcnn.core.checkpoints import read_checkpoint
+    from napari_maskrcnn.core.fine_tuning import advise, plan
+
+    annotated = yield from _read(request.sources)
+    checkpoint = read_checkpoint(find_model(request.model))
+    chosen = plan(checkpoint.config["class_names"], annotated, request.config)
+    recommendation = yield from advise(checkpoint, annotated, request.device)
+    return _checked(chosen, recommendation)
+
+
+def train(request: Request, gate: Gate) -> Generator[Any, None, Trained]:
+    """Fine-tune, and write the new model if it is better.
+
+    Parameters
+    ----------
+    request : Request
+        What to do. A run of the same name that was stopped goes on.
+    gate : Gate
+        While it is busy the training waits between two steps.
+
+    Yields
+    ------
+    Progress, FineTuneProgress, Checked or Past
+        What is going on; once what will be done; once what was done before.
+    """
+    yield Progress(0, 0, "Starting")
+    check_new_name(request.name)
+    yield from import_torch()
+    # The curves need it soon; imported in the window it would stop for a second.
+    import_module("pyqtgraph")
+    yield Progress(0, 0, "Reading the images")
+    from napari_maskrcnn.core.checkpoints import read_checkpoint, write_checkpoint
+    from napari_maskrcnn.core.fine_tuning import fine_tune, plan
+    from napari_maskrcnn.core.fine_tuning_state import read_history
+    from napari_maskrcnn.viewer.before_after import examples
+
+    annotated = yield from _read(request.sources)
+    replay = (yield from _read([request.replay])) if request.replay else []
+    path = find_model(request.model)
+    checkpoint = read_checkpoint(path)
+    chosen = plan(checkpoint.config["class_names"], annotated, request.config)
+    yield _checked(chosen)
+    folder = run_folder(request.name)
+    if rows := read_history(folder):
+        yield Past(rows)
+    work = fine_tune(
+        checkpoint,
+        annotated,
+        request.config,
+        replay=replay,
+        device=request.device,
+        run_folder=folder,
+        parent=path.stem,
+    )
+    result = yield from _giving_way(work, gate)
+    yield Progress(0, 0, "Writing the model")
+    written = None
+    if result.better:
+        written = model_path(check_new_name(request.name))
+        write_checkpoint(written, result.checkpoint, dtype=stored_dtype(checkpoint))
+    pictures = examples(result.plan.judging, result.found_before, result.found_after)
+    return _trained(request.name, written, result, pictures)
+
+
+def keep_best(name: str) -> Generator[Progress, None, Path]:
+    """Make the best model of a run one of the person's models."""
+    yield Progress(0, 0, "Writing the model")
+    yield from import_torch()
+    from napari_maskrcnn.core.checkpoints import write_checkpoint
+    from napari_maskrcnn.core.fine_tuning_state import read_best
+
+    best = read_best(run_folder(name))
+    if best is None:
+        raise ValueError(f"the run {name!r} has no model to keep any more")
+    path = model_path(check_new_name(name))
+    write_checkpoint(path, best, dtype=stored_dtype(best))
+    return path
+
+
+def best_so_far(name: str, steps: int, seconds: float) -> Trained | None:
+    """Return the end of a run that was cancelled; None before its first validation."""
+    folder = run_folder(name)
+    try:
+        source = read_config(folder / BEST_NAME).get("provenance", {})
+    except (OSError, ValueError):
+        return None
+    before, after = figures(source)
+    kept = {k: v for k, v in before.items() if not k.startswith(("replay_", "prop"))}
+    own = {k: v for k, v in after.items() if not k.startswith("replay_")}
+    return Trained(
+        name=name,
+        path=None,
+        folder=folder,
+        better=_merit(own) > _merit(kept),
+        before=kept,
+        after=own,
+        best_step=int(source.get("steps", 0)),
+        steps=steps,
+        seconds=seconds,
+        ended="it was cancelled",
+    )
+
+
+def _merit(scores: dict[str, float]) -> tuple[float, float]:
+    return scores.get("ap50", 0.0), scores.get("ap75", 0.0)
+
+
+def _read(
+    sources: Iterable[LabelledPlane | Files],
+) -> Generator[Progress, None, list[AnnotatedImage]]:
+    """Read all images, with a pause after each that is in a layer."""
+    from napari_maskrcnn.core.annotations import read_annotated
+
+    sources = list(sources)
+    found: list[AnnotatedImage] = []
+    for number, source in enumerate(sources):
+        yield Progress(number, len(sources), "Reading the images")
+        if isinstance(source, Files):
+            class_name = source.class_name or None
+            if source.labels.is_file():
+                class_name = None
+            found += read_annotated(source.images, source.labels, class_name=class_name)
+        elif (item := source.read()) is not None:
+            found.append(item)
+    return found
+
+
+def _giving_way(
+    work: Generator[FineTuneProgress, None, FineTuneResult], gate: Gate
+) -> Generator[FineTuneProgress, None, FineTuneResult]:
+    """Run a training that waits while anything else runs."""
+    try:
+        while True:
+            try:
+                record = next(work)
+            except StopIteration as stop:
+                result: FineTuneResult = stop.value
+                return result
+            yield record
+            while gate.busy:
+                time.sleep(LOOK_AGAIN)
+                yield replace(
+                    record,
+                    message="Waiting for another job to end",
+                    losses={},
+                    validation={},
+                )
+    finally:
+        work.close()
+
+
+def _checked(
+    chosen: FineTunePlan, recommendation: Recommendation | None = None
+) -> Checked:
+    text = str(replace(chosen, warnings=()))
+    return Checked(text, chosen.warnings, recommendation)
+
+
+def _trained(
+    name: str, path: Path | None, result: FineTuneResult, pictures: Sequence[Any]
+) -> Trained:
+    return Trained(
+        name=name,
+        path=path,
+        folder=run_folder(name),
+        better=result.better,
+        before=result.before,
+        after=result.after,
+        replay_before=result.replay_before,
+        replay_after=result.replay_after,
+        best_step=result.best_step,
+        steps=result.steps,
+        seconds=result.seconds,
+        ended=result.ended,
+        advice=result.recommendation.sentence,
+        examples=tuple(pictures),
+    )

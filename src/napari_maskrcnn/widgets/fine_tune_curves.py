@@ -1,0 +1,145 @@
+"""Live curves of a run; pyqtgraph is imported when the first ones are drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_maskrcnn.core.atomic import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari.utils.theme import Theme
+
+# Between two drawings, however quick the steps are.
+REDRAW_MS = 300
+HEIGHT = 130
+# Okabe and Ito's sky blue and orange, which show on dark and on light grounds.
+SCORES = {"ap50": ("IoU 0.5", "#56B4E9"), "ap75": ("IoU 0.75", "#E69F00")}
+# The smooth curve: how much of it is left after a step.
+SMOOTH = 0.95
+
+
+class Curves(QWidget):
+    """The loss of every step, and AP on what is held out."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(2)
+        self._theme: Theme | None = None
+        self._plots: list[Any] = []
+        self._lines: dict[str, Any] = {}
+        self._losses: Sequence[tuple[float, float]] = ()
+        self._scores: Sequence[tuple[float, dict[str, float]]] = ()
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(REDRAW_MS)
+        self._timer.timeout.connect(self.draw)
+
+    def use_theme(self, theme: Theme) -> None:
+        """Take the colours of a theme."""
+        self._theme = theme
+        if self._plots:
+            self._colour()
+
+    def follow(
+        self,
+        losses: Sequence[tuple[float, float]],
+        scores: Sequence[tuple[float, dict[str, float]]],
+    ) -> None:
+        """Draw these soon; more may have come until then.
+
+        Parameters
+        ----------
+        losses : sequence of tuple
+            (step, loss).
+        scores : sequence of tuple
+            (step, figures by name), the old model's at step 0.
+        """
+        self._losses, self._scores = losses, scores
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def draw(self) -> None:
+        """Draw what there is."""
+        if not self._plots:
+            if not self._losses and not self._scores:
+                return
+            self._make()
+        steps = [step for step, _ in self._losses]
+        losses = [loss for _, loss in self._losses]
+        self._lines["loss"].setData(steps, losses)
+        self._lines["smooth"].setData(steps, smoothed(losses))
+        for key in SCORES:
+            points = [(x, found[key]) for x, found in self._scores if key in found]
+            self._lines[key].setData([x for x, _ in points], [y for _, y in points])
+
+    def save(self, path: Path) -> None:
+        """Write a picture of the curves, whole or not at all."""
+        self._timer.stop()
+        self.draw()
+        if not self._plots:
+            return
+        with replacing(path, keep_suffix=True) as temporary:
+            if not self.grab().save(str(temporary)):
+                raise OSError(f"could not write {path.name}")
+
+    def _make(self) -> None:
+        import pyqtgraph
+
+        legend = ", ".join(
+            f'<span style="color:{colour}">\N{BLACK CIRCLE}</span> {words}'
+            for words, colour in SCORES.values()
+        )
+        for title in ("Loss", f"AP on what is held out: {legend}"):
+            self._column.addWidget(QLabel(title))
+            plot = pyqtgraph.PlotWidget(enableMenu=False)
+            plot.setFixedHeight(HEIGHT)
+            plot.setMouseEnabled(False, False)
+            plot.hideButtons()
+            self._column.addWidget(plot)
+            self._plots.append(plot)
+        loss, scores = self._plots
+        scores.setLabel("bottom", "Step")
+        scores.setYRange(0, 1, padding=0.02)
+        self._lines["loss"] = loss.plot([], [])
+        self._lines["smooth"] = loss.plot([], [])
+        for key, (_, colour) in SCORES.items():
+            self._lines[key] = scores.plot(
+                [], [],
+                pen=pyqtgraph.mkPen(colour, width=2),
+                symbol="o", symbolSize=6, symbolBrush=colour, symbolPen=None,
+            )  # fmt: skip
+        self._colour()
+
+    def _colour(self) -> None:
+        import pyqtgraph
+
+        if self._theme is None:
+            return
+        text = self._theme.text.as_hex()
+        for plot in self._plots:
+            plot.setBackground(self._theme.background.as_hex())
+            for side in ("left", "bottom"):
+                plot.getAxis(side).setPen(self._theme.secondary.as_hex())
+                plot.getAxis(side).setTextPen(text)
+        thin = pyqtgraph.mkPen(self._theme.secondary.as_hex(), width=1)
+        self._lines["loss"].setPen(thin)
+        self._lines["smooth"].setPen(pyqtgraph.mkPen(text, width=2))
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """Return the running mean of values, the first ones soon forgotten."""
+    found: list[float] = []
+    mean = 0.0
+    for number, value in enumerate(values):
+        keep = min(SMOOTH, number / (number + 1))
+        mean = keep * mean + (1 - keep) * value
+        found.append(mean)
+    return found

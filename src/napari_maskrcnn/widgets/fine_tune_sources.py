@@ -1,0 +1,245 @@
+"""The part of the Fine-tune widget that says what to learn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_maskrcnn.viewer.annotated_layers import in_words, take
+from napari_maskrcnn.viewer.fine_tuning_job import Files
+from napari_maskrcnn.widgets.export_layers import LayerList
+
+if TYPE_CHECKING:
+    from napari_maskrcnn.viewer.annotated_layers import LabelledPlane
+    from napari_maskrcnn.viewer.session import Session
+
+LAYERS, FILES = "layers", "files"
+COUNTS = 2
+
+
+class AnnotatedLayers(LayerList):
+    """Labels layers to tick, each with its image and what of it counts."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, parent)
+        self.setColumnCount(3)
+        self.setHeaderLabels(["Labels", "Image", "Counts"])
+        self.setToolTip(
+            "The layers to learn from. What you approved in Review counts; of layers "
+            "without marks and without scores, drawn by hand or opened from a file, "
+            "everything does"
+        )
+        header = self.header()
+        if header is not None:
+            header.setSectionResizeMode(COUNTS, QHeaderView.ResizeMode.ResizeToContents)
+
+    def list_layers(self) -> None:
+        """List the layers of the viewer, the topmost first."""
+        super().list_layers()
+        self.count()
+
+    def count(self) -> bool:
+        """Write down what of each layer counts; return whether that changed."""
+        changed = False
+        blocked = self.blockSignals(True)
+        for item, labels in self._rows():
+            text = in_words(labels)
+            changed |= item.text(COUNTS) != text
+            item.setText(COUNTS, text)
+        self.blockSignals(blocked)
+        return changed
+
+    def signature(self) -> tuple[Any, ...]:
+        """Return what tells one choice from another."""
+        words = {id(labels): item.text(COUNTS) for item, labels in self._rows()}
+        return tuple(
+            (id(labels), id(image), words[id(labels)]) for labels, image in self.pairs()
+        )
+
+
+class PathRow(QWidget):
+    """A line for a path, with buttons to look for a folder or a file.
+
+    Signals
+    -------
+    changed ()
+        Another path stands there.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self, tip: str, *, files: bool = False, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.line = QLineEdit()
+        self.line.setToolTip(tip)
+        self.folder_button = QPushButton("Folder\N{HORIZONTAL ELLIPSIS}")
+        self.file_button = QPushButton("File\N{HORIZONTAL ELLIPSIS}")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.line, 1)
+        row.addWidget(self.folder_button)
+        if files:
+            row.addWidget(self.file_button)
+        self.folder_button.clicked.connect(self._on_folder)
+        self.file_button.clicked.connect(self._on_file)
+        self.line.textChanged.connect(self._on_text)
+
+    def path(self) -> Path | None:
+        """Return the path, None while the line is empty."""
+        text = self.line.text().strip()
+        return Path(text).expanduser() if text else None
+
+    def _on_text(self, _text: str) -> None:
+        self.changed.emit()
+
+    def _on_folder(self) -> None:
+        found = QFileDialog.getExistingDirectory(self, "Folder", self.line.text())
+        if found:
+            self.line.setText(found)
+
+    def _on_file(self) -> None:
+        found, _ = QFileDialog.getOpenFileName(
+            self, "COCO file", self.line.text(), "COCO annotations (*.json)"
+        )
+        if found:
+            self.line.setText(found)
+
+
+class SourcePanel(QWidget):
+    """Open layers, or folders and COCO files.
+
+    Signals
+    -------
+    changed ()
+        Something else is to be learnt from.
+    """
+
+    changed = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+        self.kind_box = QComboBox()
+        self.kind_box.setToolTip("Where the images and their objects are")
+        self.kind_box.addItem("Open layers", LAYERS)
+        self.kind_box.addItem("Files", FILES)
+        self.layers = AnnotatedLayers(session)
+        self.images_row = PathRow("The folder of the images")
+        self.labels_row = PathRow(
+            "A folder of label images of the same names, or a COCO file", files=True
+        )
+        self.class_box = QComboBox()
+        self.class_box.setEditable(True)
+        self.class_box.setToolTip(
+            "The class of objects that have none: choose one that the model knows, or "
+            "type in a new one"
+        )
+        self._form = QFormLayout()
+        self._form.setFieldGrowthPolicy(
+            QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
+        )
+        self._form.addRow("Learn from", self.kind_box)
+        self._form.addRow("Images", self.images_row)
+        self._form.addRow("Labels", self.labels_row)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(self._form)
+        column.addWidget(self.layers)
+        last = QFormLayout()
+        last.setFieldGrowthPolicy(self._form.fieldGrowthPolicy())
+        last.addRow("Objects without a class", self.class_box)
+        column.addLayout(last)
+        self.kind_box.currentIndexChanged.connect(self._on_kind)
+        self.layers.chosen.connect(self.changed)
+        self.images_row.changed.connect(self.changed)
+        self.labels_row.changed.connect(self.changed)
+        self.class_box.currentTextChanged.connect(self._on_class)
+        self._show_kind()
+
+    @property
+    def kind(self) -> str:
+        """LAYERS or FILES."""
+        return str(self.kind_box.currentData())
+
+    def use_classes(self, names: tuple[str, ...]) -> None:
+        """Offer the classes of a model; its only one is taken."""
+        typed = self.class_box.currentText()
+        offered = [self.class_box.itemText(i) for i in range(self.class_box.count())]
+        if offered == ["", *names]:
+            return
+        blocked = self.class_box.blockSignals(True)
+        self.class_box.clear()
+        self.class_box.addItems(["", *names])
+        only = names[0] if len(names) == 1 else ""
+        # What the person typed stays; what another model offered goes.
+        self.class_box.setEditText(only if not typed or typed in offered else typed)
+        self.class_box.blockSignals(blocked)
+
+    def is_empty(self) -> bool:
+        """Whether nothing is chosen."""
+        if self.kind == LAYERS:
+            return not self.layers.pairs()
+        return self.images_row.path() is None or self.labels_row.path() is None
+
+    def signature(self) -> tuple[Any, ...]:
+        """Return what tells one choice from another."""
+        if self.kind == LAYERS:
+            return (LAYERS, self._unnamed(), self.layers.signature())
+        paths = (self.images_row.path(), self.labels_row.path())
+        return (FILES, self._unnamed(), paths)
+
+    def sources(self) -> tuple[LabelledPlane | Files, ...]:
+        """Copy what is chosen.
+
+        Raises
+        ------
+        ValueError
+            When it cannot be learnt from; the message says why.
+        """
+        if self.kind == FILES:
+            images, labels = self.images_row.path(), self.labels_row.path()
+            if images is None or labels is None:
+                raise ValueError("Choose the images and their labels")
+            return (Files(images, labels, self._unnamed()),)
+        viewer = self.session.viewer
+        if viewer is None:
+            return ()
+        pairs = []
+        for labels, image in self.layers.pairs():
+            if image is None:
+                raise ValueError(
+                    f"{labels.name} has no image: choose one, or clear its tick"
+                )
+            pairs.append((labels, image))
+        return tuple(take(viewer, pairs, self._unnamed()))
+
+    def _unnamed(self) -> str:
+        return " ".join(self.class_box.currentText().split())
+
+    def _on_class(self, _text: str) -> None:
+        self.changed.emit()
+
+    def _on_kind(self, _index: int) -> None:
+        self._show_kind()
+        self.changed.emit()
+
+    def _show_kind(self) -> None:
+        files = self.kind == FILES
+        self.layers.setVisible(not files)
+        self._form.setRowVisible(self.images_row, files)
+        self._form.setRowVisible(self.labels_row, files)

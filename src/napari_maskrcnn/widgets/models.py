@@ -1,0 +1,343 @@
+"""The dock widget "Manage models": what models there are, and what to do with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QGridLayout,
+    QLabel,
+    QMessageBox,
+    QPushButton,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_maskrcnn.core.checkpoints import SUFFIX, add_model, models_folder
+from napari_maskrcnn.core.model_store import (
+    ModelDetails,
+    delete_model,
+    export_model,
+    list_details,
+    rename_model,
+)
+from napari_maskrcnn.core.progress import Progress
+from napari_maskrcnn.viewer.models import models_of
+from napari_maskrcnn.viewer.session import Session, session_of
+from napari_maskrcnn.viewer.torch_start import import_torch
+from napari_maskrcnn.viewer.workers import JobRunner, describe_error
+from napari_maskrcnn.widgets.parts import StatusLine, theme_named
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from qtpy.QtGui import QShowEvent
+
+COLUMNS = ("Name", "Classes", "Made from", "Date", "Learnt from", "AP at 0.5", "Size")
+MEGABYTE = 1_000_000
+FILTER = f"Models (*{SUFFIX})"
+
+
+class ModelsWidget(QWidget):
+    """A table of the models with buttons to rename, delete, import and export.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer, or napari's proxy of it.
+    session : Session, optional
+        By default the viewer's own.
+    """
+
+    def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
+        super().__init__()
+        self.session = session or session_of(napari_viewer)
+        self.jobs = JobRunner(self)
+        self._details: dict[str, ModelDetails] = {}
+        self._done = ""
+        self._make_parts()
+        self._lay_out()
+        self._connect()
+        self._on_theme()
+        self.list_models()
+
+    # ---- building
+
+    def _make_parts(self) -> None:
+        self.table = QTreeWidget()
+        self.table.setHeaderLabels(list(COLUMNS))
+        self.table.setRootIsDecorated(False)
+        self.table.setAlternatingRowColors(True)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.details_label = QLabel()
+        self.details_label.setWordWrap(True)
+        self.details_label.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse
+        )
+        self.use_button = _button("Use", "Segment with this model from now on")
+        self.rename_button = _button("Rename", "Type another name into the table")
+        self.delete_button = _button("Delete", "Delete the model's file; asks first")
+        dots = "\N{HORIZONTAL ELLIPSIS}"
+        self.import_button = _button(
+            f"Import{dots}", "Copy model files among your models"
+        )
+        self.export_button = _button(
+            f"Export{dots}", "Copy the model's file to another place"
+        )
+        self.folder_button = _button("Show folder", "Open the folder of your models")
+        self.status = StatusLine()
+
+    def _lay_out(self) -> None:
+        buttons = QGridLayout()
+        for number, button in enumerate(
+            (
+                self.use_button, self.rename_button, self.delete_button,
+                self.import_button, self.export_button, self.folder_button,
+            )
+        ):  # fmt: skip
+            buttons.addWidget(button, number // 3, number % 3)
+        column = QVBoxLayout(self)
+        column.addWidget(self.table, 1)
+        column.addWidget(self.details_label)
+        column.addLayout(buttons)
+        column.addWidget(self.status)
+        self.setMinimumWidth(320)
+
+    def _connect(self) -> None:
+        self.session.theme_changed.connect(self._on_theme)
+        self.session.released.connect(self.jobs.cancel)
+        models_of(self.session).changed.connect(self.list_models)
+        self.jobs.changed.connect(self._on_selected)
+        self.jobs.returned.connect(self._on_done)
+        self.jobs.failed.connect(self._on_failed)
+        self.table.itemSelectionChanged.connect(self._on_selected)
+        self.table.itemChanged.connect(self._on_renamed)
+        self.use_button.clicked.connect(self._on_use)
+        self.rename_button.clicked.connect(self._on_rename)
+        self.delete_button.clicked.connect(self._on_delete)
+        self.import_button.clicked.connect(self._on_import)
+        self.export_button.clicked.connect(self._on_export)
+        self.folder_button.clicked.connect(self._on_folder)
+
+    # ---- the table
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Look for models that came meanwhile."""
+        super().showEvent(event)
+        self.list_models()
+
+    def _on_theme(self) -> None:
+        viewer = self.session.viewer
+        if viewer is not None:
+            self.status.use_theme(theme_named(viewer.theme))
+
+    def list_models(self) -> None:
+        """List the models as they are now; the selected one stays selected."""
+        chosen = self.selected()
+        self._details = {details.name: details for details in list_details()}
+        blocked = self.table.blockSignals(True)
+        self.table.clear()
+        for details in self._details.values():
+            self.table.addTopLevelItem(_row(details))
+        for column in range(len(COLUMNS)):
+            self.table.resizeColumnToContents(column)
+        self.table.blockSignals(blocked)
+        self.select(chosen or next(iter(self._details), ""))
+
+    def select(self, name: str) -> None:
+        """Select a model, or nothing where there is none of that name."""
+        found = self._item(name)
+        self.table.clearSelection()
+        if found is not None:
+            self.table.setCurrentItem(found)
+        self._on_selected()
+
+    def selected(self) -> str:
+        """Return the name of the selected model, empty for none."""
+        items = self.table.selectedItems()
+        return str(items[0].data(0, Qt.ItemDataRole.UserRole)) if items else ""
+
+    def _item(self, name: str) -> QTreeWidgetItem | None:
+        for number in range(self.table.topLevelItemCount()):
+            item = self.table.topLevelItem(number)
+            if item is not None and item.data(0, Qt.ItemDataRole.UserRole) == name:
+                return item
+        return None
+
+    def _on_selected(self) -> None:
+        details = self._details.get(self.selected())
+        running = self.jobs.running
+        own = details is not None and not details.entry.bundled and not running
+        self.use_button.setEnabled(details is not None)
+        self.rename_button.setEnabled(own)
+        self.delete_button.setEnabled(own)
+        self.export_button.setEnabled(details is not None and not running)
+        self.import_button.setEnabled(not running)
+        self.details_label.setText("" if details is None else _in_words(details))
+
+    # ---- the person acts
+
+    def _on_use(self) -> None:
+        name = self.selected()
+        models_of(self.session).choose(name)
+        self.status.say(f"{name} is in use")
+
+    def _on_rename(self) -> None:
+        item = self._item(self.selected())
+        if item is not None:
+            self.table.editItem(item, 0)
+
+    def _on_renamed(self, item: QTreeWidgetItem, column: int) -> None:
+        old, new = str(item.data(0, Qt.ItemDataRole.UserRole)), item.text(0).strip()
+        if column or new == old:
+            return
+        try:
+            new = rename_model(old, new).stem
+        except (ValueError, OSError) as error:
+            self.status.say(describe_error(error), "error")
+            self.list_models()
+            return
+        self.status.say(f"{old} is called {new} now")
+        self._changed(new)
+
+    def _on_delete(self) -> None:
+        name = self.selected()
+        answer = QMessageBox.question(
+            self,
+            "Delete the model",
+            f"Delete {name} and the history of its run? This cannot be undone.",
+        )
+        if answer != QMessageBox.StandardButton.Yes:
+            return
+        try:
+            delete_model(name)
+        except (ValueError, OSError) as error:
+            self.status.say(describe_error(error), "error")
+            return
+        self.status.say(f"{name} was deleted")
+        self._changed("")
+
+    def _on_import(self) -> None:
+        names, _ = QFileDialog.getOpenFileNames(self, "Import models", "", FILTER)
+        if names:
+            self.status.say("Importing")
+            self.jobs.start(import_models, [Path(name) for name in names])
+
+    def _on_export(self) -> None:
+        name = self.selected()
+        target, _ = QFileDialog.getSaveFileName(
+            self, "Export the model", f"{name}{SUFFIX}", FILTER
+        )
+        if target:
+            path = Path(target)
+            path = path if path.suffix else path.with_suffix(SUFFIX)
+            self.status.say("Exporting")
+            self.jobs.start(export, name, path)
+
+    def _on_folder(self) -> None:
+        details = self._details.get(self.selected())
+        folder = models_folder()
+        if details is not None and not details.entry.bundled:
+            folder = details.entry.path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
+
+    def _on_done(self, result: tuple[str, str]) -> None:
+        sentence, name = result
+        self.status.say(sentence)
+        if name:
+            self._changed(name)
+
+    def _on_failed(self, sentence: str) -> None:
+        self.status.say(sentence, "error")
+        self.list_models()
+
+    def _changed(self, name: str) -> None:
+        models_of(self.session).changed.emit()
+        if name:
+            self.select(name)
+
+
+def import_models(
+    paths: Sequence[Path],
+) -> Generator[Progress, None, tuple[str, str]]:
+    """Add files to the person's models; return a sentence and the last one's name."""
+    yield from import_torch()
+    added = []
+    for number, path in enumerate(paths):
+        yield Progress(number, len(paths), f"Importing {path.name}")
+        added.append(add_model(path).stem)
+    return f"Imported {', '.join(added)}", added[-1]
+
+
+def export(name: str, target: Path) -> Generator[Progress, None, tuple[str, str]]:
+    """Copy a model's file; return a sentence, and no name since nothing changed."""
+    for written in export_model(name, target):
+        yield Progress(written, 0, "Exporting")
+    return f"Exported to {target}", ""
+
+
+def _button(text: str, tip: str) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    return button
+
+
+def _row(details: ModelDetails) -> QTreeWidgetItem:
+    entry = details.entry
+    item = QTreeWidgetItem(
+        [
+            entry.name,
+            ", ".join(entry.class_names),
+            details.parent or ("comes with the package" if entry.bundled else ""),
+            details.date[:10],
+            _learnt_from(details),
+            _score(details),
+            f"{details.size / MEGABYTE:.1f} MB",
+        ]
+    )
+    item.setData(0, Qt.ItemDataRole.UserRole, entry.name)
+    for column in range(len(COLUMNS)):
+        item.setToolTip(column, entry.description or item.text(column))
+    flags = Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsEnabled
+    if not entry.bundled:
+        flags |= Qt.ItemFlag.ItemIsEditable
+    item.setFlags(flags)
+    return item
+
+
+def _learnt_from(details: ModelDetails) -> str:
+    if not details.images:
+        return ""
+    images = "1 image" if details.images == 1 else f"{details.images:,} images"
+    return f"{details.objects:,} objects, {images}"
+
+
+def _score(details: ModelDetails) -> str:
+    if "ap50" not in details.after:
+        return ""
+    after = f"{details.after['ap50']:.2f}"
+    before = details.before.get("ap50")
+    return after if before is None else f"{before:.2f} \N{RIGHTWARDS ARROW} {after}"
+
+
+def _in_words(details: ModelDetails) -> str:
+    """Return what the table has no room for."""
+    entry = details.entry
+    lines = [entry.description] if entry.description else []
+    lines.append(f"Classes: {', '.join(entry.class_names)}")
+    if details.before and "ap50" in details.after:
+        before, parent = details.before.get("ap50", 0), details.parent or "its parent"
+        lines.append(
+            f"On what was held out when it was made: AP at IoU 0.5 was {before:.2f} "
+            f"with {parent} and is {details.after['ap50']:.2f}"
+        )
+    return "\n".join(lines)

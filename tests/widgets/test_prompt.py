@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QOpenGLWidget
+from scipy import ndimage
 
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.viewer.pointing import BOX, POINT
@@ -163,7 +164,8 @@ def test_alt_click_removes(
     labels = widget.session.labels_of(image)
     assert labels is not None
     before, table = labels.data.copy(), labels.features.copy()
-    y, x = (int(np.median(axis)) for axis in np.nonzero(labels.data))
+    depth = ndimage.distance_transform_edt(labels.data)
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
     mouse.click(y, x, Qt.KeyboardModifier.AltModifier)
     assert widget.status.text() == "Removed object 1"
     assert not labels.data.any()

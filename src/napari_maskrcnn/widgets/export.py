@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer
@@ -18,6 +19,7 @@ from napari_maskrcnn.viewer.export_jobs import export_jobs
 from napari_maskrcnn.viewer.export_parts import part_of, picture_of
 from napari_maskrcnn.viewer.export_plan import Request, coco_path
 from napari_maskrcnn.viewer.layers import spatial_shape
+from napari_maskrcnn.viewer.recovery import recovery_of
 from napari_maskrcnn.viewer.session import Session, session_of
 from napari_maskrcnn.viewer.workers import describe_error
 from napari_maskrcnn.widgets.export_form import ExportForm, row
@@ -30,6 +32,7 @@ from napari_maskrcnn.widgets.parts import (
 )
 
 if TYPE_CHECKING:
+    from napari.layers import Labels
     from qtpy.QtGui import QShowEvent
 
     from napari_maskrcnn.core.progress import Progress
@@ -57,6 +60,7 @@ class ExportWidget(QWidget):
         super().__init__()
         self.session = session or session_of(napari_viewer)
         self.jobs = export_jobs(self.session)
+        self._exported: list[weakref.ref[Labels]] = []
         self._follows_window = False
         self._make_parts()
         self._lay_out()
@@ -211,6 +215,10 @@ class ExportWidget(QWidget):
         self.report_label.setText("\n".join(report.lines()))
         self._show_remarks(report)
         if written:
+            for reference in self._exported:
+                labels = reference()
+                if labels is not None:
+                    recovery_of(self.session).mark_saved(labels)
             folder = report.files[0].parent
             self.status.say(f"Written to {folder} in {self.jobs.seconds:.1f} s")
         else:
@@ -260,6 +268,7 @@ class ExportWidget(QWidget):
         request = self._valid_request()
         if request is not None:
             self.status.say("Starting")
+            self._exported = [weakref.ref(x) for x, _ in self.layer_list.pairs()]
             self.jobs.export(request)
 
     def _valid_request(self) -> Request | None:

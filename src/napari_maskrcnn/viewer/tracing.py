@@ -15,6 +15,8 @@ import numpy as np
 from napari.utils.key_bindings import coerce_keybinding
 from qtpy.QtCore import QObject, Signal
 
+from napari_maskrcnn.viewer.mouse import take_mouse
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -47,6 +49,7 @@ class Tracer(QObject):
     clicked = Signal(object)
     traced = Signal(object)
     moved = Signal()
+    takes_mouse = True
 
     def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -77,6 +80,7 @@ class Tracer(QObject):
             return
         if viewer.dims.ndisplay != 2:
             raise ValueError("the mouse points at pixels in the 2D view only")
+        take_mouse(viewer)
         viewer.layers.selection.active = layer
         layer.mode = "pan_zoom"
         layer.mouse_pan = mode == CLICK
@@ -143,25 +147,31 @@ class Tracer(QObject):
                 self.points.pop()
                 self.moved.emit()
             return
+        mode, drawing = self.mode, self.mode != CLICK
         start = last = np.array(event.pos, float)
         position = np.array(event.position, float)
         farthest = 0.0
-        if self.mode != CLICK:
-            self.points.append(position)
-            self.moved.emit()
+        if drawing:
+            self._add(position)
         yield
         while event.type == "mouse_move":
             here = np.array(event.pos, float)
             farthest = max(farthest, float(np.abs(here - start).max()))
-            if self.mode != CLICK and np.abs(here - last).max() >= APART:
+            # The mode may have been ended with the button held.
+            if drawing and self.mode == mode and np.abs(here - last).max() >= APART:
                 last = here
-                self.points.append(np.array(event.position, float))
-                self.moved.emit()
+                self._add(np.array(event.position, float))
             yield
-        if self.mode == CLICK and farthest <= STILL:
+        if self.mode != mode:
+            return
+        if not drawing and farthest <= STILL:
             self.clicked.emit(position)
-        elif self.mode != CLICK and farthest > STILL and len(self.points) > 2:
+        elif drawing and farthest > STILL:
             self.finish()
+
+    def _add(self, point: NDArray[np.float64]) -> None:
+        self.points.append(point)
+        self.moved.emit()
 
     def _on_double_click(self, _layer: Labels, _event: Any) -> None:
         self.finish()

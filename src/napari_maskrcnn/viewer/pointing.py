@@ -145,6 +145,9 @@ class Pointer(QObject):
         end = np.array(event.position, float)
         moved = max(moved, float(np.abs(np.array(event.pos, float) - start).max()))
         self.dragged.emit(None)
+        if not self.mode:
+            # It was ended with the button held.
+            return
         if moved <= CLICK:
             self.clicked.emit(begin, alt)
         elif self.mode == BOX and not alt:

@@ -146,7 +146,7 @@ def save(
     path = corrections_path(snapshot.folder, image, snapshot.owner["token"])
     if not planes:
         path.unlink(missing_ok=True)
-    elif write and (state != known or not path.exists()):
+    elif write and state != known:
         write_corrections(path, corrections)
     return Saved(image, path, state, bool(planes))
 

@@ -182,7 +182,7 @@ class Lister:
             reviewed = (rows["reviewed"] == True).to_numpy(bool)  # noqa: E712
         boxes = regions_of(layer, plane)
         if boxes and self._pixels is not None:
-            reviewed |= np.isin(ids, whole_in(self._pixels, boxes))
+            reviewed = reviewed | np.isin(ids, whole_in(self._pixels, boxes))
         by_hand = np.isin(ids, self._edited)
         flags, certainty = judge(
             measures,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # On the screen an object's longer side is to have at least so many pixels, at most
 # this share of the canvas, and this share after the camera moved closer.
-SMALLEST, LARGEST, WANTED = 24, 0.9, 0.2
+SMALLEST, LARGEST, WANTED = 16, 0.9, 0.2
 
 
 def show_object(

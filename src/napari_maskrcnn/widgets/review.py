@@ -1,0 +1,577 @@
+"""The dock widget "Review": objects one after the other, the least certain first."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import (
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_maskrcnn.core.editing import delete
+from napari_maskrcnn.viewer import classes, edits, marks
+from napari_maskrcnn.viewer.actions import action_named
+from napari_maskrcnn.viewer.keys import LayerKeys
+from napari_maskrcnn.viewer.layers import current_plane
+from napari_maskrcnn.viewer.listing import Lister, labels_layers
+from napari_maskrcnn.viewer.looking import Clicks, show_object
+from napari_maskrcnn.viewer.rectangles import RectangleTool, show_regions
+from napari_maskrcnn.viewer.selection import select, selected_ids
+from napari_maskrcnn.viewer.session import Session, session_of
+from napari_maskrcnn.widgets.class_panel import KEYS, ClassPanel
+from napari_maskrcnn.widgets.filter_panel import FilterPanel
+from napari_maskrcnn.widgets.object_table import ObjectModel, ObjectTable, rows_after
+from napari_maskrcnn.widgets.parts import PrimaryButton, StatusLine, theme_named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari.layers import Labels
+    from qtpy.QtGui import QHideEvent, QShowEvent
+
+    from napari_maskrcnn.viewer.listing import Listing
+
+EMPTY = "Segment an image first, or choose a Labels layer"
+# How long the table and the pixels must rest before the list follows them.
+TABLE_MS, PIXELS_MS = 40, 350
+
+
+class ReviewWidget(QWidget):
+    """Look through the objects of a Labels layer, approve, reject and class them.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        The viewer, or napari's proxy of it.
+    session : Session, optional
+        By default the viewer's own.
+    """
+
+    def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
+        super().__init__()
+        self.session = session or session_of(napari_viewer)
+        self._lister = Lister(self.session)
+        self._followed: weakref.ref[Labels] | None = None
+        self._listing: Listing | None = None
+        self._selecting = False
+        self._keys: LayerKeys | None = None
+        self._clicks: Clicks | None = None
+        self._make_parts()
+        self._lay_out()
+        self._connect()
+        self._on_theme()
+        self._on_layers()
+
+    # ---- building
+
+    def _make_parts(self) -> None:
+        self.layer_box = QComboBox()
+        self.layer_box.setToolTip("The Labels layer to review: of a stack, the plane")
+        self.layer_box.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.layer_box.setMinimumContentsLength(12)
+        self.progress_bar = QProgressBar()
+        self.progress_bar.setToolTip("The objects on this plane that you approved")
+        self.filters = FilterPanel()
+        self.model = ObjectModel(self)
+        self.table = ObjectTable(self.model)
+        self.table.setMinimumHeight(150)
+        self.count_label = QLabel()
+        self.previous_button = _button("previous")
+        self.next_button = _button("next")
+        self.approve_button = PrimaryButton(action_named("approve").title)
+        self.approve_button.setToolTip(action_named("approve").tooltip)
+        self.reject_button = _button("reject")
+        self.reject_button.setMinimumHeight(self.approve_button.minimumHeight())
+        self.shown_button = QPushButton("Approve shown")
+        self.shown_button.setToolTip("Approve all objects that the table shows")
+        self.plane_button = QPushButton("Approve plane")
+        self.plane_button.setToolTip(
+            "Say that everything on this plane is right, background included"
+        )
+        self.region_button = QPushButton("Draw region")
+        self.region_button.setCheckable(True)
+        self.region_button.setToolTip(
+            "Drag a rectangle in which everything is right, background included"
+        )
+        self.classes = ClassPanel()
+        self.status = StatusLine()
+        # Room for two lines, so that the table does not jump.
+        self.status.setMinimumHeight(2 * self.fontMetrics().lineSpacing() + 8)
+        self.rectangle = RectangleTool(self)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+
+    def _lay_out(self) -> None:
+        top = QHBoxLayout()
+        top.addWidget(QLabel("Labels"))
+        top.addWidget(self.layer_box, 1)
+        walk = QHBoxLayout()
+        walk.addWidget(self.count_label, 1)
+        walk.addWidget(self.previous_button)
+        walk.addWidget(self.next_button)
+        decide = QHBoxLayout()
+        decide.addWidget(self.approve_button, 2)
+        decide.addWidget(self.reject_button, 1)
+        many = QGridLayout()
+        for column, button in enumerate(
+            (self.shown_button, self.plane_button, self.region_button)
+        ):
+            many.addWidget(button, 0, column)
+        column_layout = QVBoxLayout(self)
+        column_layout.addLayout(top)
+        column_layout.addWidget(self.progress_bar)
+        column_layout.addWidget(self.filters)
+        column_layout.addWidget(self.table, 1)
+        column_layout.addLayout(walk)
+        column_layout.addLayout(decide)
+        column_layout.addLayout(many)
+        column_layout.addWidget(self.classes)
+        column_layout.addWidget(self.status)
+        self.setMinimumWidth(340)
+
+    def _connect(self) -> None:
+        session = self.session
+        session.layers_changed.connect(self._on_layers)
+        session.shown_changed.connect(self._on_shown)
+        session.theme_changed.connect(self._on_theme)
+        self.layer_box.currentIndexChanged.connect(self._on_layer)
+        self.filters.changed.connect(self._fill)
+        self.table.chosen.connect(self._on_chosen)
+        self.table.key_pressed.connect(self._on_key)
+        self.model.ticked.connect(self._on_ticked)
+        self.previous_button.clicked.connect(self.go_back)
+        self.next_button.clicked.connect(self.go_on)
+        self.approve_button.clicked.connect(self.approve)
+        self.reject_button.clicked.connect(self.reject)
+        self.shown_button.clicked.connect(self.approve_shown)
+        self.plane_button.clicked.connect(self.approve_plane)
+        self.region_button.toggled.connect(self._on_region)
+        self.rectangle.drawn.connect(self._on_drawn)
+        self.rectangle.ended.connect(self._on_drawing_ended)
+        self.classes.given.connect(self.set_class)
+        self.classes.added.connect(self._on_class_added)
+        self.classes.renamed.connect(self._on_class_renamed)
+        self.classes.coloured.connect(self._on_coloured)
+        self._timer.timeout.connect(self.refresh)
+
+    # ---- what is shown
+
+    def layer(self) -> Labels | None:
+        """Return the chosen Labels layer."""
+        reference = self.layer_box.currentData()
+        layer: Labels | None = reference() if reference is not None else None
+        return layer
+
+    @property
+    def listing(self) -> Listing | None:
+        """What is listed now, the filtered objects included."""
+        return self._listing
+
+    def refresh(self) -> None:
+        """List the objects of the plane that is shown; costs little if little changed.
+
+        Nothing is done while the widget cannot be seen: it is when it is shown again.
+        """
+        self._timer.stop()
+        if not self.isVisible():
+            return
+        layer, listing = self.layer(), None
+        if layer is not None:
+            try:
+                listing = self._lister.list(layer)
+            except ValueError as error:
+                self.status.say(str(error), "error")
+        self._listing = listing
+        self._show_classes()
+        self._fill()
+        self._show_progress()
+        viewer = self.session.viewer
+        if viewer is not None and layer is not None and listing is not None:
+            show_regions(viewer, layer, listing.plane)
+
+    def _fill(self) -> None:
+        """Fill the table with what the filters let pass."""
+        listing = self._listing
+        rows = np.empty(0, np.int64)
+        if listing is not None:
+            rows = self.filters.filter().rows(listing)
+        names = self.classes.names()
+        colours = dict(zip(names, classes.colours_of(len(names)), strict=True))
+        self.model.show(listing, rows, colours)
+        total = len(listing) if listing is not None else 0
+        shown = f"{len(rows):,} of {total:,} shown" if len(rows) < total else ""
+        self.count_label.setText(shown)
+        for button in (self.previous_button, self.next_button, self.shown_button):
+            button.setEnabled(len(rows) > 0)
+        for button in (self.approve_button, self.reject_button):
+            button.setEnabled(len(rows) > 0)
+
+    def _show_progress(self) -> None:
+        listing = self._listing
+        total = len(listing) if listing is not None else 0
+        done = int(listing.reviewed.sum()) if listing is not None else 0
+        self.progress_bar.setMaximum(max(1, total))
+        self.progress_bar.setValue(done)
+        left = "all reviewed" if done == total else f"{total - done:,} left"
+        words = f"{done:,} of {total:,} reviewed, {left}" if total else "No objects"
+        self.progress_bar.setFormat(words)
+        self.plane_button.setEnabled(listing is not None)
+        self.region_button.setEnabled(listing is not None)
+        if self.layer() is None:
+            self.status.say(EMPTY)
+        elif self.status.text() == EMPTY:
+            self.status.say("")
+
+    def _show_classes(self) -> None:
+        layer = self.layer()
+        names = classes.classes_of(layer, self._model_classes()) if layer else []
+        self.classes.setEnabled(layer is not None)
+        self.classes.show_classes(names, classes.colours_of(len(names)))
+        self.filters.set_classes(names)
+        if layer is not None:
+            classes.follow_classes(layer, self._model_classes())
+        self.classes.show_coloured(layer is not None and classes.is_coloured(layer))
+
+    def _model_classes(self) -> tuple[str, ...]:
+        layer = self.layer()
+        return self._lister.model_classes(layer) if layer is not None else ()
+
+    # ---- the viewer tells
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Follow the viewer while the widget can be seen."""
+        super().showEvent(event)
+        viewer = self.session.viewer
+        if viewer is not None:
+            if self._clicks is None:
+                self._clicks = Clicks(viewer, self.layer, self._on_clicked)
+            self._clicks.listen()
+            if self._keys is None:
+                self._keys = LayerKeys(viewer, self._handlers())
+        self.refresh()
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Give keys and clicks back."""
+        super().hideEvent(event)
+        self.rectangle.stop()
+        if self._clicks is not None:
+            self._clicks.stop()
+        if self._keys is not None:
+            self._keys.release()
+            self._keys = None
+
+    def _handlers(self) -> dict[str, Callable[[Labels], object]]:
+        names = ("approve", "reject", "next", "previous")
+        handlers = {name: _asking(self, name) for name in names}
+        for number in range(1, KEYS + 1):
+            handlers[f"class_{number}"] = _asking(self, str(number))
+        return handlers
+
+    def _on_theme(self) -> None:
+        viewer = self.session.viewer
+        if viewer is not None:
+            theme = theme_named(viewer.theme)
+            self.approve_button.use_theme(theme)
+            self.status.use_theme(theme)
+
+    def _on_layers(self) -> None:
+        viewer, chosen = self.session.viewer, self.layer()
+        layers = labels_layers(viewer) if viewer is not None else []
+        blocked = self.layer_box.blockSignals(True)
+        self.layer_box.clear()
+        for layer in layers:
+            self.layer_box.addItem(layer.name, weakref.ref(layer))
+        if chosen in layers:
+            self.layer_box.setCurrentIndex(layers.index(chosen))
+        self.layer_box.blockSignals(blocked)
+        if self.layer() is not chosen or chosen is None:
+            self._on_layer()
+
+    def _on_layer(self, _index: int = 0) -> None:
+        """Follow the events of the chosen layer, and no longer those of the last."""
+        last = self._followed() if self._followed is not None else None
+        layer = self.layer()
+        for one, connect in ((last, False), (layer, True)):
+            if one is None:
+                continue
+            for name, slot in self._slots():
+                emitter = getattr(one.events, name)
+                (emitter.connect if connect else emitter.disconnect)(slot)
+        self._followed = weakref.ref(layer) if layer is not None else None
+        self.refresh()
+
+    def _slots(self) -> tuple[tuple[str, Callable[[], None]], ...]:
+        return (
+            ("features", self._on_table),
+            ("metadata", self._on_table),
+            ("colormap", self._on_table),
+            ("set_data", self._on_shown),
+            ("data", self._on_shown),
+            ("selected_label", self._on_selected_label),
+        )
+
+    def _on_table(self) -> None:
+        if not self._timer.isActive() or self._timer.interval() <= TABLE_MS:
+            self._timer.start(TABLE_MS)
+
+    def _on_shown(self) -> None:
+        self._timer.start(PIXELS_MS)
+
+    def _on_selected_label(self) -> None:
+        layer = self.layer()
+        if layer is not None and not self._selecting:
+            self.table.select(selected_ids(layer))
+
+    def _on_clicked(self, index: int) -> None:
+        layer = self.layer()
+        if layer is not None:
+            select(layer, [index])
+            self.table.select([index])
+
+    # ---- going from object to object
+
+    def _on_chosen(self, ids: list[int]) -> None:
+        """Select in the viewer what was selected in the table."""
+        layer, viewer, listing = self.layer(), self.session.viewer, self.listing
+        if not ids or layer is None or viewer is None or listing is None:
+            return
+        self._selecting = True
+        try:
+            select(layer, ids)
+            # So that the keys for Labels layers work from now on.
+            viewer.layers.selection.active = layer
+        except ValueError as error:
+            self.status.say(str(error), "error")
+        finally:
+            self._selecting = False
+        row = listing.row_of(ids[0])
+        if row is not None:
+            box = listing.boxes[row].tolist()
+            show_object(viewer, layer, listing.plane, box, self._canvas_size())
+
+    def _canvas_size(self) -> tuple[int, int]:
+        """Return about how large the canvas is, (height, width)."""
+        parent: QWidget | None = self
+        while parent is not None and not isinstance(parent, QMainWindow):
+            parent = parent.parentWidget()
+        middle = parent.centralWidget() if isinstance(parent, QMainWindow) else None
+        return (middle.height(), middle.width()) if middle is not None else (600, 800)
+
+    def go_to(self, index: int) -> None:
+        """Select an object in the table and in the viewer, and show it."""
+        self.table.select([index])
+        self._on_chosen([index])
+
+    def go_on(self) -> None:
+        """Go to the next object of the table, after the last one to the first."""
+        after = rows_after(self.model.ids.tolist(), self.table.current())
+        if after:
+            self.go_to(after[0])
+
+    def go_back(self) -> None:
+        """Go to the object before it."""
+        after = rows_after(self.model.ids.tolist(), self.table.current())
+        if after:
+            self.go_to(after[-1])
+
+    def _next_open(self, without: Sequence[int]) -> int | None:
+        """Return the next object that is neither reviewed nor one of `without`."""
+        listing = self.listing
+        if listing is None:
+            return None
+        after = np.array(
+            rows_after(self.model.ids.tolist(), self.table.current()), np.int64
+        )
+        still = ~np.isin(after, listing.ids[listing.reviewed])
+        still &= ~np.isin(after, np.asarray(without, np.int64))
+        return int(after[still][0]) if still.any() else None
+
+    # ---- deciding
+
+    def approve(self) -> None:
+        """Approve the selected objects and go to the next that is not reviewed."""
+        ids = self._selected()
+        if ids:
+            self._decide(ids, lambda layer, plane: _approved(layer, plane, ids))
+
+    def reject(self) -> None:
+        """Delete the selected objects and go to the next that is not reviewed."""
+        ids = self._selected()
+        if ids:
+            self._decide(ids, lambda layer, plane: _rejected(layer, plane, ids))
+
+    def approve_shown(self) -> None:
+        """Approve all objects that the table shows."""
+        ids = self.model.ids.tolist()
+        self._act(lambda layer, plane: _approved(layer, plane, ids))
+
+    def approve_plane(self) -> None:
+        """Say that everything on the plane is right."""
+        self._act(_approved_plane)
+
+    def set_class(self, name: str) -> None:
+        """Give the selected objects a class."""
+        ids, others = self._selected(), self._model_classes()
+        if ids:
+            self._act(lambda layer, plane: _classed(layer, plane, ids, name, others))
+
+    def _selected(self) -> list[int]:
+        ids = self.table.selected()
+        if not ids and self.layer() is not None:
+            self.status.say("Select an object in the table first, or click on one")
+        return ids
+
+    def _decide(self, ids: Sequence[int], act: Callable[[Labels, Any], str]) -> None:
+        following = self._next_open(ids)
+        if self._act(act) and following is not None:
+            self.go_to(following)
+
+    def _act(self, act: Callable[[Labels, Any], str]) -> bool:
+        """Do something with the plane that is shown; return whether it was done."""
+        layer, viewer = self.layer(), self.session.viewer
+        if layer is None or viewer is None:
+            return False
+        try:
+            self.status.say(act(layer, current_plane(layer, viewer)))
+        except (ValueError, OverflowError) as error:
+            self.status.say(str(error), "error")
+            return False
+        finally:
+            self.refresh()
+        return True
+
+    def _on_ticked(self, index: int, on: bool) -> None:
+        if on:
+            self._act(lambda layer, plane: _approved(layer, plane, [index]))
+        else:
+            self._act(lambda layer, plane: _taken_back(layer, plane, index))
+
+    def _on_key(self, command: str) -> None:
+        if command.isdigit():
+            names = self.classes.names()
+            if int(command) <= len(names):
+                self.set_class(names[int(command) - 1])
+            else:
+                self.status.say(f"There is no class {command}")
+            return
+        {
+            "approve": self.approve,
+            "reject": self.reject,
+            "next": self.go_on,
+            "previous": self.go_back,
+        }[command]()
+
+    # ---- classes and regions
+
+    def _on_class_added(self, name: str) -> None:
+        others = self._model_classes()
+        self._act(lambda layer, _: f"Added {classes.add_class(layer, name, others)}")
+
+    def _on_class_renamed(self, old: str, new: str) -> None:
+        others = self._model_classes()
+        self._act(
+            lambda layer, _: (
+                f"Renamed {old} to {classes.rename_class(layer, old, new, others)}"
+            )
+        )
+
+    def _on_coloured(self, on: bool) -> None:
+        layer = self.layer()
+        if layer is None:
+            return
+        try:
+            classes.colour_by_class(layer, on, self._model_classes())
+        except ValueError as error:
+            self.status.say(str(error), "error")
+            self.classes.show_coloured(False)
+
+    def _on_region(self, on: bool) -> None:
+        layer, viewer = self.layer(), self.session.viewer
+        if not on:
+            self.rectangle.stop()
+        elif layer is not None and viewer is not None:
+            self.rectangle.start(viewer, layer, current_plane(layer, viewer))
+            self.status.say("Drag a rectangle in which everything is right")
+
+    def _on_drawn(self, box: tuple[int, int, int, int]) -> None:
+        self._act(lambda layer, plane: _region_added(layer, plane, box))
+
+    def _on_drawing_ended(self) -> None:
+        blocked = self.region_button.blockSignals(True)
+        self.region_button.setChecked(False)
+        self.region_button.blockSignals(blocked)
+
+
+# ---- the acts, each with the sentence that tells of it
+
+
+def _approved(layer: Labels, plane: Any, ids: Sequence[int]) -> str:
+    marks.set_reviewed(layer, plane, ids)
+    return f"Approved {_objects(len(ids))}"
+
+
+def _taken_back(layer: Labels, plane: Any, index: int) -> str:
+    before = len(marks.regions(layer))
+    marks.set_reviewed(layer, plane, [index], reviewed=False)
+    gone = before > len(marks.regions(layer))
+    rest = ", and the region it was in" if gone else ""
+    return f"Object {index} is no longer approved{rest}"
+
+
+def _rejected(layer: Labels, plane: Any, ids: Sequence[int]) -> str:
+    edits.apply(layer, plane, delete(layer.data[plane.index], ids))
+    return f"Deleted {_objects(len(ids))}; Ctrl-Z brings back"
+
+
+def _approved_plane(layer: Labels, plane: Any) -> str:
+    count = marks.approve_plane(layer, plane)
+    return f"Everything on this plane is right: {_objects(count)}"
+
+
+def _region_added(layer: Labels, plane: Any, box: tuple[int, int, int, int]) -> str:
+    count = marks.add_region(layer, plane, box)
+    return f"Everything in the region is right: {_objects(count)}"
+
+
+def _classed(
+    layer: Labels, plane: Any, ids: Sequence[int], name: str, others: Sequence[str]
+) -> str:
+    classes.set_class(layer, plane, ids, name, others)
+    return f"{_objects(len(ids)).capitalize()} now {name}"
+
+
+def _objects(count: int) -> str:
+    return "1 object" if count == 1 else f"{count:,} objects"
+
+
+def _button(name: str) -> QPushButton:
+    action = action_named(name)
+    button = QPushButton(action.title)
+    button.setToolTip(action.tooltip)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return button
+
+
+def _asking(widget: ReviewWidget, command: str) -> Callable[[Labels], object]:
+    """Return what a key calls; it does not keep the widget."""
+    reference = weakref.ref(widget)
+
+    def pressed(layer: Labels) -> None:
+        asked = reference()
+        if asked is not None and asked.layer() is layer:
+            asked._on_key(command)
+
+    return pressed

@@ -61,6 +61,14 @@ settings.register_profile("project", deadline=None, print_blob=True)
 settings.load_profile("project")
 
 
+@pytest.fixture(autouse=True)
+def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The person's own unsaved corrections are neither read nor written."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv("NAPARI_MASKRCNN_STATE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def run_python(tmp_path: Path) -> RunPython:
     """Run a script in a fresh interpreter, where nothing of ours is imported yet."""

@@ -43,11 +43,10 @@ RUN = Path(__file__).with_name("recovery_run.py")
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("NAPARI_MASKRCNN_STATE", str(tmp_path / "state"))
+def folder(state_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # Soon, so that the tests need not wait.
     monkeypatch.setattr("napari_maskrcnn.viewer.recovery.DELAY_MS", 50)
-    return tmp_path / "state"
+    return state_folder
 
 
 @pytest.fixture

@@ -27,11 +27,6 @@ TIMEOUT = 60_000
 LEFT, NONE = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
 
 
-@pytest.fixture(autouse=True)
-def state(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NAPARI_MASKRCNN_STATE", str(tmp_path / "state"))
-
-
 @pytest.fixture
 def widget(viewer: Any, qtbot: QtBot) -> Iterator[PromptWidget]:
     _, widget = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Prompt")

@@ -60,7 +60,11 @@ def session_of(viewer: Any) -> Session:
     viewer = unwrap(viewer)
     key = id(viewer)
     if key not in _sessions:
+        from napari_maskrcnn.viewer.recovery import recovery_of
+
         _sessions[key] = Session(viewer)
+        # Whichever widget is opened first: corrections are saved from now on.
+        recovery_of(_sessions[key])
         # Ids are given again once an object is gone, so the entry goes with it.
         weakref.finalize(viewer, _sessions.pop, key, None)
     return _sessions[key]

@@ -80,12 +80,15 @@ class Hands:
         self.click((y, x))
         QTest.mouseDClick(self.canvas, LEFT, pos=self.at(y, x))
 
-    def drag(self, *points: tuple[float, float]) -> None:
+    def drag(
+        self, *points: tuple[float, float], meanwhile: Callable[[], object] = int
+    ) -> None:
         QTest.mousePress(self.canvas, LEFT, pos=self.at(*points[0]))
         for point in points[1:]:
             # napari looks at the mouse every five milliseconds.
             QTest.mouseMove(self.canvas, self.at(*point))
             QTest.qWait(20)
+            meanwhile()
         QTest.mouseRelease(self.canvas, LEFT, pos=self.at(*points[-1]))
 
 
@@ -284,7 +287,9 @@ def test_brush_strokes_between_edits(viewer: Any, hands: Hands) -> None:
     layer.selected_label = 9
     layer.mode = "paint"
     hands.drag((40, 90), (40, 95))
-    hands.drag((40, 20), (40, 25))
+    # The table is to follow the first stroke while the second one is under way.
+    settle = hands.widget.session._on_settled
+    hands.drag((40, 20), (40, 25), (40, 30), meanwhile=settle)
     hands.press("Control-Z")
     states.append(Snapshot(layer))
     check_table(layer)
@@ -353,6 +358,7 @@ def test_keys_go_with_the_dock(viewer: Any, edit: EditWidget, hands: Hands) -> N
     hands.key("delete")
     assert ids(layer) == {1, 2, 3, 4}
     again.release()
+    edit.deleteLater()
 
 
 def test_without_a_layer_and_with_a_locked_one(viewer: Any, edit: EditWidget) -> None:

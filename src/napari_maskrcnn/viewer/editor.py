@@ -192,9 +192,7 @@ class Editor(QObject):
 
     def _what_next(self) -> str:
         if self._mode == "merge" and self._into is not None:
-            return (
-                f"Click the objects that are to join object {self._into}. Escape ends"
-            )
+            return f"Click the objects to join to object {self._into}. Escape ends"
         return FIRST.get(self._mode, "")
 
     def _on_mode(self) -> None:

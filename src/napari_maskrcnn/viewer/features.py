@@ -167,7 +167,7 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
     """Give our columns their dtypes back, which missing values change."""
     columns: dict[str, Any] = {
         "index": table["index"].to_numpy(np.int64),
-        "class": table["class"].fillna("").to_numpy(object),
+        "class": table["class"].astype(object).fillna("").to_numpy(object),
         "score": table["score"].to_numpy(np.float64),
         "area": table["area"].fillna(0).to_numpy(np.int64),
         "reviewed": (table["reviewed"] == True).to_numpy(bool),  # noqa: E712

@@ -88,8 +88,10 @@ class History:
         self._undone: list[_Step] = []
         self._pending: list[_Step] = []
         self._before: pd.DataFrame | None = None
+        self._drawing = False
         layer.events.paint.connect(self._on_paint)
         layer.events.editable.connect(self._on_editable)
+        layer.mouse_drag_callbacks.append(self._on_drag)
         layer.undo = self.undo
         layer.redo = self.redo
 
@@ -269,6 +271,23 @@ class History:
             self.flush()
             self._done.clear()
             self._undone.clear()
+
+    def _on_drag(self, _layer: Labels, event: Any) -> Iterator[None]:
+        self._drawing = True
+        yield
+        while event.type == "mouse_move":
+            yield
+        self._drawing = False
+
+    def settle(self) -> bool:
+        """Do what `flush` does, unless a stroke is under way; return whether it did.
+
+        A stroke changes pixels before napari tells of it: they would be taken for those
+        of the stroke before it.
+        """
+        if not self._drawing:
+            self.flush()
+        return not self._drawing
 
     def flush(self) -> None:
         """Let the table follow brush strokes that it has not followed yet."""

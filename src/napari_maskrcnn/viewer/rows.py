@@ -42,7 +42,15 @@ class Difference:
         if foreign:
             now = table[concerned].drop_duplicates("index").set_index("index")[foreign]
             rows = rows.join(now, on="index")
-        return joined(table[~concerned], rows)
+        return _with_dtypes(joined(table[~concerned], rows), rows.dtypes)
+
+
+def _with_dtypes(table: pd.DataFrame, dtypes: pd.Series) -> pd.DataFrame:
+    """Give columns the dtypes back that rows without a value took from them."""
+    for name, dtype in dtypes.items():
+        if table[name].dtype != dtype and table[name].notna().all():
+            table = table.astype({name: dtype})
+    return table
 
 
 def difference(before: pd.DataFrame, after: pd.DataFrame) -> Difference | None:

@@ -488,8 +488,9 @@ class Session(QObject):
         """Let the table of objects follow what was painted, undone or redone."""
         if self._live is not None:
             return
-        for layer in self.all_labels():
-            history_of(layer).flush()
+        if not all([history_of(layer).settle() for layer in self.all_labels()]):
+            self._settle.start()
+            return
         for image in list(self._records):
             record = self.record_of(image)
             if record is not None:

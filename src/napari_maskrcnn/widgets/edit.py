@@ -36,8 +36,11 @@ EMPTY = "Segment an image first, or choose a Labels layer"
 # The buttons in their groups, row by row; "parts" is the number beside "Split into".
 GROUPS = (
     ("Join and split", (("merge", "split_line"), ("split_parts", "parts"))),
-    ("Shape", (("grow", "shrink"), ("smooth", "fill_holes"), ("keep_largest",))),
-    ("New and gone", (("draw", "brush"), ("delete",))),
+    (
+        "Mend and delete",
+        (("grow", "shrink"), ("smooth", "fill_holes"), ("keep_largest", "delete")),
+    ),
+    ("New objects", (("draw", "brush"),)),
     ("Last step", (("undo", "redo"),)),
 )
 
@@ -126,7 +129,7 @@ class EditWidget(QWidget):
                     part = self.parts_box if name == "parts" else self.buttons[name]
                     grid.addWidget(part, row, place)
             if title.startswith("New"):
-                grid.addWidget(self.over_box, 1, 1)
+                grid.addWidget(self.over_box, 1, 0, 1, 2)
             column.addLayout(grid)
         column.addWidget(self.status)
         column.addStretch(1)
@@ -150,7 +153,7 @@ class EditWidget(QWidget):
     # ---- while the widget is docked
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Bind the keys when the widget is docked, and find the canvas."""
+        """Find the canvas, and follow the window that the widget is shown in."""
         super().showEvent(event)
         self._hold()
         window = self.window()
@@ -159,10 +162,12 @@ class EditWidget(QWidget):
             window.destroyed.connect(self.session.release)
 
     def event(self, event: QEvent | None) -> bool:
-        """Give the keys back when napari takes the widget out of its dock."""
-        taken = event is not None and event.type() == QEvent.Type.ParentChange
-        if taken and self.parent() is None:
-            self.release()
+        """Bind the keys when the widget is docked, give them back when it is not."""
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            if self.parent() is None:
+                self.release()
+            else:
+                self._hold()
         return bool(super().event(event))
 
     def _hold(self) -> None:

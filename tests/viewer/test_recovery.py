@@ -210,6 +210,11 @@ def test_closing_without_saving_loses_nothing(
     qtbot.waitUntil(lambda: bool(keeper.offers()), timeout=20_000)
     ((layer, offer),) = keeper.offers()
     assert (layer, offer.path) == (again, path)
+    # Work that is begun anew does not take the place of what is offered.
+    paint(take(session, again), 9)
+    settle(keeper, qtbot)
+    assert len(files(folder)) == 2
+    assert path.exists()
 
 
 # ---- offers

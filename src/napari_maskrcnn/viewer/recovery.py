@@ -92,6 +92,10 @@ class Recovery(QObject):
         self._offers: weakref.WeakKeyDictionary[Image, Offer] = (
             weakref.WeakKeyDictionary()
         )
+        self._numbers: weakref.WeakKeyDictionary[Labels, int] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._count = 0
         self._dirty: weakref.WeakSet[Labels] = weakref.WeakSet()
         self._work: deque[tuple[Callable[..., Any], Callable[[Any], None]]] = deque()
         self._then: Callable[[Any], None] | None = None
@@ -205,8 +209,9 @@ class Recovery(QObject):
 
     def _owner(self, labels: Labels) -> dict[str, Any]:
         process = psutil.Process()
-        # One image may be open twice.
-        number = list(self._touched).index(labels)
+        # One image may be open twice, or again: never two layers with one file.
+        number = self._numbers.setdefault(labels, self._count)
+        self._count += number == self._count
         return {
             "token": f"{self.token}-{number}",
             "session": self.token,

@@ -35,6 +35,7 @@ from napari_maskrcnn.core.fine_tuning_plan import plan
 from napari_maskrcnn.core.images import read_image
 from napari_maskrcnn.core.judging import Judge
 from napari_maskrcnn.core.progress import exhaust
+from napari_maskrcnn.core.team import Team
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -124,13 +125,12 @@ def kept_views(
     chosen = replace(
         plan(["nucleus"], training, config), training=tuple(training), judging=()
     )
-    job = FineTuneJob(start, chosen, ((), ()), config, "cpu", None, "")
+    job = FineTuneJob(start, chosen, ((), ()), config, "cpu", None, "", Team())
     curve: Curve = []
     spent = 0.0
     while job.state.step < steps:
         began = time.perf_counter()
-        exhaust(job.prepare())
-        job.step()
+        exhaust(job.step())
         spent += time.perf_counter() - began
         step = job.state.step
         if step % 10 == 0:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from tiny_network import write_tiny
 
 from napari_maskrcnn import cli
@@ -148,3 +151,36 @@ def test_fine_tune_refuses_in_one_line(
     assert code == 1
     assert "labels have no classes, and the model knows several (disc, ring)" in errors
     assert not out.exists()
+
+
+def test_two_processes_give_what_one_gives(
+    tmp_path: Path, folders: tuple[Path, Path, Path]
+) -> None:
+    """Torchrun on the same command, over gloo; equal but for rounding."""
+    pictures, labels, config = folders
+    config.write_text(json.dumps({**SETTINGS, "batch_size": 3}))
+    write_tiny(tmp_path / "models")
+    script = tmp_path / "command.py"
+    script.write_text("from napari_maskrcnn.cli import main\n\nmain()\n")
+    environment = {
+        **os.environ,
+        "NAPARI_MASKRCNN_MODELS": str(tmp_path / "models"),
+        "OMP_NUM_THREADS": "1",
+    }
+    states = []
+    for count in (1, 2):
+        out = tmp_path / f"{count}.safetensors"
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "torch.distributed.run", "--standalone",
+                f"--nproc-per-node={count}", str(script), "fine-tune", str(pictures),
+                str(labels), "--model", "tiny", "--out", str(out), "--config",
+                str(config), "--class", "disc", "--steps", "3", "--device", "cpu",
+            ],
+            env=environment, capture_output=True, text=True, timeout=500, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("Learns from") == 1
+        states.append(read_checkpoint(out).state)
+    for key, value in states[0].items():
+        assert torch.allclose(value, states[1][key], rtol=1e-3, atol=1e-5), key

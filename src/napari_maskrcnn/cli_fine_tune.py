@@ -51,6 +51,7 @@ def fine_tune(
 
     The new model is written whether or not it is better: the table says which it is.
     State, history and the best model so far are kept in the folder OUT.run.
+    Started by torchrun, several processes share the work.
     """
     from .core.checkpoints import SUFFIX, find_model
 
@@ -68,18 +69,23 @@ def fine_tune(
     from .core.checkpoints import read_checkpoint, write_checkpoint
     from .core.fine_tuning import FineTuneConfig, plan
     from .core.fine_tuning import fine_tune as run
+    from .core.team import assembled
 
     settings = FineTuneConfig.from_dict(values)
     checkpoint = read_checkpoint(start)
     annotated = read_annotated(images, labels, class_name=class_name)
     again = read_annotated(*replay) if replay else []
-    typer.echo(str(plan(checkpoint.config["class_names"], annotated, settings)))
     run_folder = out.with_suffix(".run")
-    work = run(
-        checkpoint, annotated, settings,
-        replay=again, device=device, run_folder=run_folder, parent=start.stem,
-    )  # fmt: skip
-    result = _follow(work)
+    with assembled(device) as (team, own_device):
+        if team.leads:
+            typer.echo(str(plan(checkpoint.config["class_names"], annotated, settings)))
+        work = run(
+            checkpoint, annotated, settings, replay=again, device=own_device,
+            run_folder=run_folder, parent=start.stem, team=team,
+        )  # fmt: skip
+        result = _follow(work, silent=not team.leads)
+    if not team.leads:
+        return
     write_checkpoint(out, result.checkpoint, dtype=_stored_dtype(checkpoint))
     typer.echo(report(result))
     typer.echo(f"Wrote {out}; the history is in {run_folder}")
@@ -110,16 +116,19 @@ def _stored_dtype(checkpoint: Any) -> Any:
     )
 
 
-def _follow(work: Any) -> FineTuneResult:
+def _follow(work: Any, *, silent: bool) -> FineTuneResult:
     """Run to the end, telling of every validation."""
     while True:
         try:
             progress = next(work)
         except StopIteration as stop:
-            progress_line("")
             result: FineTuneResult = stop.value
-            return result
-        _tell(progress)
+            break
+        if not silent:
+            _tell(progress)
+    if not silent:
+        progress_line("")
+    return result
 
 
 def _tell(progress: FineTuneProgress) -> None:

@@ -15,6 +15,7 @@ from .fine_tuning_job import FineTuneJob
 from .fine_tuning_plan import plan, replay_plan
 from .judging import Judge, Recommendation, recommend
 from .progress import Progress, relay
+from .team import Team
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -130,6 +131,7 @@ def fine_tune(
     device: str = "auto",
     run_folder: Path | None = None,
     parent: str = "",
+    team: Team | None = None,
 ) -> Generator[FineTuneProgress, None, FineTuneResult]:
     """Fine-tune a model on annotated images.
 
@@ -152,6 +154,9 @@ def fine_tune(
         from there and on the CPU gives the same weights as one that never was.
     parent : str
         Name of the model to start from, for the provenance; by default its file's.
+    team : Team, optional
+        The processes that share the work; see `core.team.assembled`. All of them return
+        the same model, the first one measures and writes.
 
     Yields
     ------
@@ -177,7 +182,9 @@ def fine_tune(
     known = checkpoint.config["class_names"]
     chosen = plan(known, annotated, config)
     again = replay_plan(chosen.class_names, replay, known, config)
-    job = FineTuneJob(checkpoint, chosen, again, config, device, run_folder, parent)
+    job = FineTuneJob(
+        checkpoint, chosen, again, config, device, run_folder, parent, team or Team()
+    )
     try:
         yield from relay(job.measure_before(), _moment(job, "Measuring the model"))
         yield _now(job, "Measured the model", validation=dict(job.before))
@@ -198,8 +205,7 @@ def _learn(job: FineTuneJob) -> Generator[FineTuneProgress, None, None]:
             yield _now(job, "Validated", validation=job.last_validation)
         if job.ended:
             return
-        yield from relay(job.prepare(), _moment(job, "Preparing views"))
-        losses = job.step()
+        losses = yield from relay(job.step(), _moment(job, "Learning"))
         yield _now(job, "Learning", losses=losses)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING
 
 from napari_maskrcnn.core import preload  # noqa: F401
 
@@ -14,8 +15,8 @@ from .checkpoints import Checkpoint
 from .class_rows import with_classes
 from .devices import choose_device, inference_precision, memory_format
 from .fine_tuning_record import identity, record
-from .fine_tuning_state import LOG_EVERY, VIEWS_NAME, FineTuneRun, FineTuneState
-from .frozen_part import CutNetwork, joined
+from .fine_tuning_state import LOG_EVERY, VIEWS_NAME, FineTuneRun, initial_state
+from .frozen_part import CutNetwork
 from .judging import Judge, Recommendation, recommend, scores
 from .training_config import learning_rate
 from .views import Views
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .fine_tuning_plan import FineTunePlan
     from .frozen_part import FrozenOutput
     from .instances import Instances
+    from .team import Team
 
     Replay = tuple[Sequence[AnnotatedImage], Sequence[AnnotatedImage]]
 
@@ -48,7 +50,7 @@ class FineTuneJob:
         Replay images to learn from, and to measure with.
     config : FineTuneConfig
         With its augmentation spelt out.
-    device, folder, parent
+    device, folder, parent, team
         See `fine_tuning.fine_tune`.
     """
 
@@ -61,8 +63,10 @@ class FineTuneJob:
         device: str,
         folder: Path | None,
         parent: str,
+        team: Team,
     ) -> None:
-        self._parent = parent
+        self._parent, self.team = parent, team
+        folder = folder if team.leads else None
         self.plan, self.config = chosen, config
         self._started = time.monotonic()
         self._old = checkpoint
@@ -76,9 +80,13 @@ class FineTuneJob:
             config.train,
             _precision(config.precision, self.device),
         )
-        self.state = _initial_state(self.cut, config)
+        self.state = initial_state(self.cut.parameters(), config)
         self.run.restore(self.state, self.device)
+        if team.size > 1:
+            self.state.restore(team.share(self.state.to_dict()))
         self._seconds_before = self.state.seconds
+        self.fraction = 0.0
+        self.synchronise()
         self.views = Views(
             self.cut,
             chosen.training,
@@ -89,7 +97,6 @@ class FineTuneJob:
         )
         self._judged = {"": chosen.judging, "replay_": replay[1]}
         self._judges: dict[str, Judge] = {}
-        self._batch: list[tuple[FrozenOutput, dict[str, Tensor]]] = []
         self.last_validation: dict[str, float] = {}
         self.found_before: tuple[Instances, ...] = ()
         self.found_after: tuple[Instances, ...] = ()
@@ -103,12 +110,12 @@ class FineTuneJob:
         """Time spent, earlier sessions counted in."""
         return self._seconds_before + time.monotonic() - self._started
 
-    @property
-    def fraction(self) -> float:
-        """Of the steps or of the time."""
+    def synchronise(self) -> None:
+        """Agree on how far the run is: of the steps, or of the time."""
+        done = self.state.step / self.config.steps
         if self.config.minutes is not None:
-            return min(1.0, self.seconds / 60 / self.config.minutes)
-        return min(1.0, self.state.step / self.config.steps)
+            done = self.seconds / 60 / self.config.minutes
+        self.fraction = self.team.share(min(1.0, done))
 
     @property
     def ended(self) -> str:
@@ -152,7 +159,7 @@ class FineTuneJob:
         figures: dict[str, float] = {}
         frozen_trunk = self.config.train == "heads"
         for prefix, items in self._judged.items():
-            if not items:
+            if not items or not self.team.leads:
                 continue
             old = Judge(
                 self._old, items, str(self.device), budget=self.config.memory_budget
@@ -170,63 +177,76 @@ class FineTuneJob:
                 budget=self.config.memory_budget,
             )
         if not self.state.before:
-            self.state.before = figures
+            self.state.before = self.team.share(figures)
             self.run.log(self.state, figures)
             self.save()
+        self.synchronise()
 
     # A step.
 
-    def prepare(self) -> Generator[None, None, None]:
-        """Get the views of the next step, with a pause after each that is new."""
-        self._batch = []
-        for view in self.views.picks(self.state.step):
-            output, target = self.views.get(view)
-            # A loss over nothing would be no number.
-            if len(target["labels"]) or "unreviewed" not in target:
-                self._batch.append((output, target))
-            yield
+    def step(self) -> Generator[None, None, dict[str, float]]:
+        """Run one optimiser step, with pauses; return its losses.
 
-    def step(self) -> dict[str, float]:
-        """Run one optimiser step over what was prepared; return its losses."""
+        The views are taken one by one and their gradients averaged: that bounds the
+        memory, and several processes that share the views get the same.
+        """
         state, config = self.state, self.config
         rate = learning_rate(config, state.step, self.fraction)
-        losses = self._optimise(rate) if self._batch else {}
-        self._batch = []
+        state.optimizer.zero_grad(set_to_none=True)
+        sums: Counter[str] = Counter()
+        views = self.views.picks(state.step)
+        for place in self.team.places(len(views)):
+            output, target = self.views.get(views[place])
+            yield
+            # A loss over nothing would be no number.
+            if len(target["labels"]) or "unreviewed" not in target:
+                sums.update(self._gradients(output, target, place))
+                yield
+        losses = self.team.total(sums)
+        if losses:
+            self._optimise(rate)
         state.step += 1
         state.seconds = self.seconds
+        self.synchronise()
         if losses and state.step % LOG_EVERY == 0:
             self.run.log(state, {"learning_rate": rate, **losses})
         if state.step % config.save_every == 0:
             self.save()
         return losses
 
-    def _optimise(self, rate: float) -> dict[str, float]:
-        state, config = self.state, self.config
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate * group["share"]
+    def _gradients(
+        self, output: FrozenOutput, target: dict[str, Tensor], place: int
+    ) -> dict[str, float]:
+        """Add a view's gradients; return its part of the step's losses."""
+        config, step = self.config, self.state.step
         # torchvision's samplers draw from the global generator.
-        torch.manual_seed(hash((config.seed, state.step)) % 2**63)
-        batch = joined([output for output, _ in self._batch]).to(self.device)
-        targets = [
-            {key: value.to(self.device) for key, value in target.items()}
-            for _, target in self._batch
-        ]
-        terms = self.cut.losses(batch, (config.crop, config.crop), targets)
-        loss = torch.stack([term.float() for term in terms.values()]).sum()
+        torch.manual_seed(hash((config.seed, step, place)) % 2**63)
+        terms = self.cut.losses(
+            output.to(self.device),
+            (config.crop, config.crop),
+            [{key: value.to(self.device) for key, value in target.items()}],
+        )
+        shares = {key: term.float() / config.batch_size for key, term in terms.items()}
+        loss = torch.stack(list(shares.values())).sum()
         value = float(loss.detach())
         if not math.isfinite(value):
             raise ValueError(
-                f"the loss is no longer finite at step {state.step}; "
+                f"the loss is no longer finite at step {step}; "
                 f"try a learning rate below {config.learning_rate}"
             )
-        state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        return {"loss": value, **{k: float(v.detach()) for k, v in shares.items()}}
+
+    def _optimise(self, rate: float) -> None:
+        state = self.state
+        self.team.sum_gradients(state.learning.values())
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate * group["share"]
         torch.nn.utils.clip_grad_norm_(
-            state.learning.values(), config.max_gradient_norm
+            state.learning.values(), self.config.max_gradient_norm
         )
         state.optimizer.step()
         self._update_average()
-        return {"loss": value, **{k: float(v.detach()) for k, v in terms.items()}}
 
     def _update_average(self) -> None:
         # The first steps, on a high rate, are soon forgotten.
@@ -251,12 +271,14 @@ class FineTuneJob:
         else:
             state.without_gain += 1
         state.validated = state.step
+        self.synchronise()
         self.save()
 
     def measure_after(self) -> Generator[None, None, None]:
         """Segment what is held out with the best weights."""
-        self._load(self.state.best)
-        self.found_after = tuple((yield from self._judges[""].instances()))
+        if self.team.leads:
+            self._load(self.state.best)
+            self.found_after = tuple((yield from self._judges[""].instances()))
         self.after = _without(self.state.best_scores, ("replay_",))
         self.replay_after = _only(self.state.best_scores, "replay_")
         self.save()
@@ -268,7 +290,7 @@ class FineTuneJob:
         figures: dict[str, float] = {}
         for prefix, judge in self._judges.items():
             figures |= _prefixed(prefix, (yield from judge.scores()))
-        return figures
+        return self.team.share(figures)
 
     def _load(self, weights: dict[str, Tensor]) -> None:
         for judge in self._judges.values():
@@ -308,27 +330,6 @@ def _precision(name: str, device: torch.device) -> torch.dtype:
         # float16 would need its gradients scaled.
         return torch.float32 if found == torch.float16 else found
     return torch.float32 if name == "float32" else torch.bfloat16
-
-
-def _initial_state(cut: CutNetwork, config: FineTuneConfig) -> FineTuneState:
-    learning = cut.parameters()
-    groups: dict[tuple[float, bool], list[Any]] = {}
-    for name, parameter in learning.items():
-        share = config.trunk_rate if name.startswith("backbone.body.") else 1.0
-        groups.setdefault((share, parameter.ndim > 1), []).append(parameter)
-    optimizer = torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "share": share,
-                "weight_decay": config.weight_decay if decayed else 0.0,
-            }
-            for (share, decayed), parameters in groups.items()
-        ],
-        lr=config.learning_rate,
-    )
-    average = {key: p.detach().clone() for key, p in learning.items()}
-    return FineTuneState(learning, average, optimizer)
 
 
 def _merit(figures: dict[str, float]) -> float:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+    from .fine_tuning_config import FineTuneConfig
+
 BEST_NAME = "best.safetensors"
 VIEWS_NAME = "views"
 HISTORY_FIELDS = (
@@ -102,6 +104,37 @@ _PLAIN = (
     "average", "step", "seconds", "validated", "best", "best_step", "best_scores",
     "without_gain", "before",
 )  # fmt: skip
+
+
+def initial_state(
+    learning: dict[str, nn.Parameter], config: FineTuneConfig
+) -> FineTuneState:
+    """Return the state of a run that has not begun.
+
+    Parameters
+    ----------
+    learning : dict of str to Parameter
+        What learns, by name.
+    config : FineTuneConfig
+        Of the optimiser.
+    """
+    groups: dict[tuple[float, bool], list[Any]] = {}
+    for name, parameter in learning.items():
+        share = config.trunk_rate if name.startswith("backbone.body.") else 1.0
+        groups.setdefault((share, parameter.ndim > 1), []).append(parameter)
+    optimizer = torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "share": share,
+                "weight_decay": config.weight_decay if decayed else 0.0,
+            }
+            for (share, decayed), parameters in groups.items()
+        ],
+        lr=config.learning_rate,
+    )
+    average = {key: p.detach().clone() for key, p in learning.items()}
+    return FineTuneState(learning, average, optimizer)
 
 
 class FineTuneRun:

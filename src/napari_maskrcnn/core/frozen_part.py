@@ -55,17 +55,6 @@ class FrozenOutput:
         return FrozenOutput(moved.levels, tuple(p.to(device) for p in self.proposals))
 
 
-def joined(outputs: Sequence[FrozenOutput]) -> FrozenOutput:
-    """Put the views of several outputs into one batch."""
-    return FrozenOutput(
-        {
-            key: torch.cat([output.levels[key] for output in outputs])
-            for key in outputs[0].levels
-        },
-        tuple(p for output in outputs for p in output.proposals),
-    )
-
-
 class CutNetwork:
     """A network of which a part learns.
 

@@ -85,8 +85,10 @@ def test_labels_may_have_any_size(highest: int) -> None:
     item = annotated_image("a", labels > 0, labels)
     assert np.unique(item.label_image).size == 3
     assert len(item.class_ids) < 100
+    item = replace(item, class_ids=np.arange(len(item.class_ids)))
     _, target = view(item, np.random.default_rng(0), crop=128, native_size=16.0)
-    assert len(target["boxes"]) == 2
+    # Copies beyond the edge of the image are objects too.
+    assert set(target["labels"].tolist()) == {1, 2}
 
 
 def test_classes_stay_with_their_labels() -> None:
@@ -281,3 +283,24 @@ def test_rare_appearances_are_drawn_more_often() -> None:
     assert sampling_weights(items, 1.0) == pytest.approx([0.1] * 10)
     assert sampling_weights(items, 0.0) == pytest.approx([1 / 18] * 9 + [0.5])
     assert sampling_weights(items, 0.5) == pytest.approx([1 / 12] * 9 + [0.25])
+
+
+def test_mirror_images_beyond_the_edge_are_objects_of_their_own() -> None:
+    """In one box with the object they would turn what is found into background."""
+    label_image = np.zeros((40, 40), np.int32)
+    label_image[8:20, 8:20] = 1
+    label_image[24:34, 24:34] = 2
+    item = annotated_image("small", label_image * 100, label_image, np.array([0, 1, 2]))
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        _, target = random_view(
+            item, rng, crop=128, native_size=item.object_size,
+            augmentation=Augmentation(scale_jitter=1.0),
+        )  # fmt: skip
+        sides = target["boxes"][:, 2:] - target["boxes"][:, :2]
+        # At most an object at any angle, stretched.
+        assert sides.max() < 12 * 2**0.5 * 1.2 + 2
+        assert len(target["boxes"]) > 4
+        areas = target["masks"].flatten(1).sum(1)
+        assert areas[target["labels"] == 1].max() < 12 * 12 * 1.1
+        assert set(target["labels"].tolist()) == {1, 2}

@@ -10,6 +10,7 @@ from napari_maskrcnn.core import preload  # noqa: F401
 import numpy as np
 import torch
 from scipy import ndimage
+from skimage import measure
 from skimage.segmentation import relabel_sequential
 from torch.nn import functional
 
@@ -252,8 +253,31 @@ def random_view(
         torch.from_numpy(item.label_image.astype(np.float32))[None, None],
         grid, mode="nearest", padding_mode="reflection", align_corners=False,
     )[0, 0].numpy().astype(np.int32)  # fmt: skip
+    outside = (grid[0].abs() > 1).any(dim=2).numpy()
+    labels, class_ids = _copies_apart(labels, item.class_ids, outside)
     image = augment_intensity(image.expand(3, -1, -1), rng, augmentation)
-    return image, make_target(labels, item.class_ids)
+    return image, make_target(labels, class_ids)
+
+
+def _copies_apart(
+    labels: NDArray[np.int32], class_ids: NDArray[np.int64], outside: NDArray[np.bool_]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Give the mirror images of objects, beyond the image's edge, labels of their own.
+
+    With the label of the object itself, the two would be one object in one large box,
+    and what is found of either would be taken for background.
+    """
+    mirrored = np.unique(labels[outside & (labels > 0)])
+    if not mirrored.size:
+        return labels, class_ids
+    # Apart only where they do not touch: at the edge the two look like one.
+    copies, count = measure.label(
+        np.where(np.isin(labels, mirrored), labels, 0), return_num=True, connectivity=2
+    )
+    places = ndimage.maximum(labels, copies, np.arange(1, count + 1)).astype(np.int64)
+    offset = len(class_ids) - 1
+    apart = np.where(copies > 0, copies + offset, labels).astype(np.int32)
+    return apart, np.concatenate([class_ids, class_ids[places]])
 
 
 def _centre(item: AnnotatedImage, rng: Generator) -> tuple[float, float]:

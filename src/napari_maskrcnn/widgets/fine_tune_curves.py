@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 # Between two drawings, however quick the steps are.
 REDRAW_MS = 300
-HEIGHT = 130
+HEIGHT, AXIS_WIDTH = 130, 40
 # Okabe and Ito's sky blue and orange, which show on dark and on light grounds.
 SCORES = {"ap50": ("IoU 0.5", "#56B4E9"), "ap75": ("IoU 0.75", "#E69F00")}
 # The smooth curve: how much of it is left after a step.
@@ -33,7 +34,7 @@ class Curves(QWidget):
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(2)
         self._theme: Theme | None = None
-        self._plots: list[Any] = []
+        self._plots: list[_Plot] = []
         self._lines: dict[str, Any] = {}
         self._losses: Sequence[tuple[float, float]] = ()
         self._scores: Sequence[tuple[float, dict[str, float]]] = ()
@@ -97,26 +98,44 @@ class Curves(QWidget):
             f'<span style="color:{colour}">\N{BLACK CIRCLE}</span> {words}'
             for words, colour in SCORES.values()
         )
-        for title in ("Loss", f"AP on what is held out: {legend}"):
-            self._column.addWidget(QLabel(title))
-            plot = pyqtgraph.PlotWidget(enableMenu=False)
-            plot.setFixedHeight(HEIGHT)
-            plot.setMouseEnabled(False, False)
-            plot.hideButtons()
-            self._column.addWidget(plot)
-            self._plots.append(plot)
-        loss, scores = self._plots
-        scores.setLabel("bottom", "Step")
-        scores.setYRange(0, 1, padding=0.02)
-        self._lines["loss"] = loss.plot([], [])
-        self._lines["smooth"] = loss.plot([], [])
+        loss = self._plot("Loss")
+        scores = self._plot(f"AP on what is held out: {legend}")
+        scores.bottom.setLabel("Step")
+        scores.box.setYRange(0, 1, padding=0.02)
+        self._lines["loss"] = loss.add(pyqtgraph.PlotDataItem())
+        self._lines["smooth"] = loss.add(pyqtgraph.PlotDataItem())
         for key, (_, colour) in SCORES.items():
-            self._lines[key] = scores.plot(
-                [], [],
-                pen=pyqtgraph.mkPen(colour, width=2),
-                symbol="o", symbolSize=6, symbolBrush=colour, symbolPen=None,
+            self._lines[key] = scores.add(
+                pyqtgraph.PlotDataItem(
+                    pen=pyqtgraph.mkPen(colour, width=2),
+                    symbol="o", symbolSize=6, symbolBrush=colour, symbolPen=None,
+                )
             )  # fmt: skip
         self._colour()
+
+    def _plot(self, title: str) -> _Plot:
+        """Add a plot of its parts.
+
+        pyqtgraph's own plot makes a dozen menus without a parent, wanted or not, that
+        would outlive it.
+        """
+        import pyqtgraph
+
+        view = pyqtgraph.GraphicsLayoutWidget()
+        view.setFixedHeight(HEIGHT)
+        box = pyqtgraph.ViewBox(enableMenu=False, enableMouse=False)
+        left, bottom = (pyqtgraph.AxisItem(side) for side in ("left", "bottom"))
+        view.addItem(left, 0, 0)
+        view.addItem(box, 0, 1)
+        view.addItem(bottom, 1, 1)
+        left.linkToView(box)
+        bottom.linkToView(box)
+        left.setWidth(AXIS_WIDTH)
+        self._column.addWidget(QLabel(title))
+        self._column.addWidget(view)
+        plot = _Plot(view, box, left, bottom)
+        self._plots.append(plot)
+        return plot
 
     def _colour(self) -> None:
         import pyqtgraph
@@ -125,13 +144,27 @@ class Curves(QWidget):
             return
         text = self._theme.text.as_hex()
         for plot in self._plots:
-            plot.setBackground(self._theme.background.as_hex())
-            for side in ("left", "bottom"):
-                plot.getAxis(side).setPen(self._theme.secondary.as_hex())
-                plot.getAxis(side).setTextPen(text)
+            plot.view.setBackground(self._theme.background.as_hex())
+            for axis in (plot.left, plot.bottom):
+                axis.setPen(self._theme.secondary.as_hex())
+                axis.setTextPen(text)
         thin = pyqtgraph.mkPen(self._theme.secondary.as_hex(), width=1)
         self._lines["loss"].setPen(thin)
         self._lines["smooth"].setPen(pyqtgraph.mkPen(text, width=2))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plot:
+    """The parts of a plot, pyqtgraph's."""
+
+    view: Any
+    box: Any
+    left: Any
+    bottom: Any
+
+    def add(self, line: Any) -> Any:
+        self.box.addItem(line)
+        return line
 
 
 def smoothed(values: Sequence[float]) -> list[float]:

@@ -88,15 +88,15 @@ class PathRow(QWidget):
         self.line = QLineEdit()
         self.line.setToolTip(tip)
         self.folder_button = QPushButton("Folder\N{HORIZONTAL ELLIPSIS}")
-        self.file_button = QPushButton("File\N{HORIZONTAL ELLIPSIS}")
+        self.folder_button.clicked.connect(self._on_folder)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.line, 1)
         row.addWidget(self.folder_button)
         if files:
+            self.file_button = QPushButton("File\N{HORIZONTAL ELLIPSIS}")
+            self.file_button.clicked.connect(self._on_file)
             row.addWidget(self.file_button)
-        self.folder_button.clicked.connect(self._on_folder)
-        self.file_button.clicked.connect(self._on_file)
         self.line.textChanged.connect(self._on_text)
 
     def path(self) -> Path | None:

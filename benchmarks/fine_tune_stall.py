@@ -1,0 +1,89 @@
+"""The longest stall of the window while a model is fine-tuned, from Check to the end.
+
+    python benchmarks/fine_tune_stall.py [--side 512] [--images 3] [--steps 60]
+
+A real viewer and the real buttons, in a process in which torch has not been imported;
+generated nuclei, the bundled model, its heads. A timer that should fire every 5 ms says
+how long the window did not answer, and what the widget was showing meanwhile. The
+machine should do nothing else; under Xvfb OpenGL is emulated on the CPU and takes its
+part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+# The person's own models are neither read nor written.
+os.environ["NAPARI_MASKRCNN_MODELS"] = tempfile.mkdtemp()
+os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
+
+import napari
+from qtpy.QtCore import QEventLoop, Qt, QTimer
+from qtpy.QtTest import QTest
+
+from napari_maskrcnn.core.samples import nuclei_field
+
+GOAL = 0.5
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--images", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=60)
+    options = parser.parse_args()
+    viewer = napari.Viewer(show=True)
+    shape = (options.side, options.side)
+    for seed in range(options.images):
+        image, labels = nuclei_field(shape, options.side**2 // 2400, seed=seed)
+        viewer.add_image(image, name=f"field {seed}")
+        viewer.add_labels(labels, name=f"field {seed} objects")
+    _, widget = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Fine-tune")
+    widget.form.base = replace(widget.form.base, validate_every=20)
+    widget.form.unit_box.setCurrentText("steps")
+    widget.form.length_box.setValue(options.steps)
+    loop = QEventLoop()
+
+    def rest(milliseconds: int) -> None:
+        QTimer.singleShot(milliseconds, loop.quit)
+        loop.exec()
+
+    rest(2000)
+    if "torch" in sys.modules:
+        raise RuntimeError("torch was imported before the click")
+    gaps: list[tuple[float, str]] = []
+    last = time.perf_counter()
+
+    def tick() -> None:
+        nonlocal last
+        now = time.perf_counter()
+        gaps.append((now - last, widget.status.text()))
+        last = now
+
+    ticker = QTimer()
+    ticker.setInterval(5)
+    ticker.timeout.connect(tick)
+    ticker.start()
+    start = last = time.perf_counter()
+    for _ in ("check", "train"):
+        QTest.mouseClick(widget.run_button, Qt.MouseButton.LeftButton)
+        while widget.tuning.jobs.running:
+            rest(50)
+        rest(1000)
+    ticker.stop()
+    print(f"{widget.result.verdict_label.text()}")
+    print(f"{time.perf_counter() - start - 2:.1f} s, {widget.status.text()}")
+    for seconds, doing in sorted(gaps, reverse=True)[:8]:
+        print(f"{seconds:6.3f} s  {doing}")
+    viewer.close()
+    return int(max(gaps)[0] > GOAL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -39,7 +39,7 @@ TIPS = (
     "Pixels on this plane",
     "What may be wrong with it",
 )
-WIDTHS = (24, 40, 70, 44, 40, 46, 60)
+WIDTHS = (24, 38, 86, 42, 40, 44, 60)
 DASH = "\N{EN DASH}"
 
 

@@ -176,9 +176,8 @@ def main() -> None:
     names = ("widget closed", "widget open", "open, coloured by class")
     for name, runs in zip(names, (closed, opened, coloured), strict=True):
         medians[f"stroke, {name}"] = round(float(np.median(runs)), 2)
-    print(
-        f"{len(bench.found):,} objects on {SHAPE[0]} x {SHAPE[1]}; medians in ms of the processor"
-    )
+    print(f"{len(bench.found):,} objects on {SHAPE[0]} x {SHAPE[1]}")
+    print("medians in ms of the processor")
     for name, value in medians.items():
         print(f"{name:32s} {value:9.2f}")
     if arguments.json:

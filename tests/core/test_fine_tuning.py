@@ -31,6 +31,7 @@ from napari_maskrcnn.core.fine_tuning import FineTuneResult, advise
 from napari_maskrcnn.core.fine_tuning_config import FineTuneConfig
 from napari_maskrcnn.core.fine_tuning_state import read_best, read_history
 from napari_maskrcnn.core.frozen_part import CutNetwork
+from napari_maskrcnn.core.judging import recommend
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.samples import nuclei_field
 
@@ -418,6 +419,15 @@ def test_replay_images_show_what_is_forgotten(
             replace(CONFIG, drop_classes=("ring",)),
             replay=fields(2, "ring"),
         )
+
+
+def test_what_is_recommended() -> None:
+    assert recommend(0.9).train == "heads"
+    assert recommend(0.5).train == "fpn"
+    mixed = recommend(0.9, {"ap50": 0.21, "ap50_any_class": 0.65})
+    assert mixed.train == "all"
+    assert "AP 0.65" in mixed.sentence
+    assert recommend(0.9, {"ap50": 0.6, "ap50_any_class": 0.65}).train == "heads"
 
 
 def test_advice_before_a_run(

@@ -151,8 +151,8 @@ class FineTuneJob:
 
     @property
     def recommendation(self) -> Recommendation:
-        """What to train, by what the old model's proposals miss."""
-        return recommend(self.state.before["proposed"])
+        """What to train; see there."""
+        return recommend(self.state.before["proposed"], self.after)
 
     def measure_before(self) -> Generator[None, None, None]:
         """Measure the old model on all that is held out, once a run."""

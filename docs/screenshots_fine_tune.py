@@ -47,25 +47,18 @@ def click(button: Any) -> None:
 
 
 class Camera:
-    """A viewer with the widgets, and where its pictures go."""
+    """A viewer with the widget, and where its pictures go."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
         self.viewer = napari.Viewer(show=True)
         self.viewer.window.resize(*SIZE)
-        self.segment_dock, self.segment = self._dock("Segment")
-        self.dock, self.widget = self._dock("Fine-tune")
+        self.dock, self.widget = self.viewer.window.add_plugin_dock_widget(
+            "napari-maskrcnn", "Fine-tune"
+        )
         main = self.widget.window()
-        main.tabifyDockWidget(self.segment_dock, self.dock)
-        self.dock.raise_()
         main.resizeDocks([self.dock], [DOCK_WIDTH], Qt.Orientation.Horizontal)
         rest(1000)
-
-    def _dock(self, name: str) -> tuple[Any, Any]:
-        found: tuple[Any, Any] = self.viewer.window.add_plugin_dock_widget(
-            "napari-maskrcnn", name
-        )
-        return found
 
     def take(self, name: str, show: Any = None) -> None:
         """Write one picture of the window, with a part of the widget in sight."""

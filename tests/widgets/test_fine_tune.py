@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QPixmap
+from qtpy.QtWidgets import QDockWidget
 from widget_helpers import open_widget
 
 from napari_maskrcnn.core.checkpoints import read_checkpoint
@@ -335,11 +336,12 @@ def test_a_run_outlives_its_dock_and_a_new_one_finds_it(
 ) -> None:
     add_fields(viewer, 3)
     start_endless(qtbot, widget)
-    (dock,) = (d for n, d in viewer.window.dock_widgets.items() if "Fine-tune" in n)
+    dock = widget.parent()
+    while not isinstance(dock, QDockWidget):
+        dock = dock.parent()
     tuning = widget.tuning
-    viewer.window.remove_dock_widget(dock)
+    dock.destroyOnClose()
     # The fixture holds it, as no viewer does.
-    widget.close()
     widget.deleteLater()
     _, again = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Fine-tune")
     assert again.tuning is tuning

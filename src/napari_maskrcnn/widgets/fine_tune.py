@@ -94,9 +94,11 @@ class FineTuneWidget(QWidget):
         self.status = StatusLine()
         self.curves = Curves()
         self.result = ResultPanel()
-        self.curves.hide()
-        self.result.hide()
-        self.follow_button.hide()
+        for part in (
+            self.summary_label, self.remarks, self.follow_button, self.curves,
+            self.result,
+        ):  # fmt: skip
+            part.hide()
 
     def _lay_out(self) -> None:
         run = QHBoxLayout()

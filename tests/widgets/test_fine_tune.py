@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import threading
 import time
 from dataclasses import replace
@@ -12,7 +13,6 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QDockWidget
 from widget_helpers import open_widget
 
 from napari_maskrcnn.core.checkpoints import read_checkpoint
@@ -65,13 +65,19 @@ def store(
     return folder
 
 
-@pytest.fixture
-def widget(viewer: Any, qtbot: QtBot) -> Iterator[FineTuneWidget]:
-    _, widget = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Fine-tune")
+def open_fine_tune(viewer: Any) -> tuple[Any, FineTuneWidget]:
+    """Dock the widget, set to a short run of the network of random weights."""
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Fine-tune")
     widget.form.choose_model("junk")
     widget.form.base = BASE
     widget.form.unit_box.setCurrentText("steps")
     widget.form.length_box.setValue(4)
+    return dock, widget
+
+
+@pytest.fixture
+def widget(viewer: Any, qtbot: QtBot) -> Iterator[FineTuneWidget]:
+    _, widget = open_fine_tune(viewer)
     session, tuning = widget.session, widget.tuning
     yield widget
     tuning.cancel()
@@ -332,23 +338,23 @@ def test_segment_goes_first_while_a_training_runs(
 
 
 def test_a_run_outlives_its_dock_and_a_new_one_finds_it(
-    viewer: Any, widget: FineTuneWidget, qtbot: QtBot
+    viewer: Any, qtbot: QtBot
 ) -> None:
+    dock, first = open_fine_tune(viewer)
     add_fields(viewer, 3)
-    start_endless(qtbot, widget)
-    dock = widget.parent()
-    while not isinstance(dock, QDockWidget):
-        dock = dock.parent()
-    tuning = widget.tuning
-    dock.destroyOnClose()
-    # The fixture holds it, as no viewer does.
-    widget.deleteLater()
-    _, again = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Fine-tune")
+    start_endless(qtbot, first)
+    tuning = first.tuning
+    dock.destroyOnClose()  # what its X does
+    del dock, first
+    gc.collect()
+    _, again = open_fine_tune(viewer)
     assert again.tuning is tuning
     assert again.cancel_button.isEnabled()
     assert again.curves.isVisibleTo(again)
     click(qtbot, again.cancel_button)
     assert again.result.isVisibleTo(again)
+    qtbot.waitUntil(lambda: tuning.jobs._leaving is None, timeout=TIMEOUT)
+    again.session.release()
 
 
 def test_closing_the_viewer_leaves_no_thread_and_no_half_file(

@@ -152,7 +152,8 @@ def _slice(places: NDArray[Any], size: int, most: int, step: int) -> slice:
 
 def _ground(item: AnnotatedImage, window: tuple[slice, slice]) -> NDArray[np.float32]:
     part = item.image[window].astype(np.float32)
-    return np.ascontiguousarray(np.broadcast_to(part, (*part.shape[:2], 3)))
+    # A copy: to be drawn on.
+    return np.array(np.broadcast_to(part, (*part.shape[:2], 3)))
 
 
 def _outline(canvas: NDArray[np.float32], labels: NDArray[Any], colour: str) -> None:

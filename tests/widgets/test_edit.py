@@ -358,7 +358,8 @@ def test_keys_go_with_the_dock(viewer: Any, edit: EditWidget, hands: Hands) -> N
     hands.key("delete")
     assert ids(layer) == {1, 2, 3, 4}
     again.release()
-    edit.deleteLater()
+    # So that it goes with the window.
+    edit.setParent(again)
 
 
 def test_without_a_layer_and_with_a_locked_one(viewer: Any, edit: EditWidget) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_maskrcnn.viewer.painting import PlaneRecord
 
 COLUMNS = ["index", "class", "score", "area", "reviewed"]
+KINDS = ["int64", "float64", "int64", "bool"]
 # Where the layer's metadata hold what concerns the whole layer.
 METADATA = "napari-maskrcnn"
 # Ids up to here are counted by table, which is ten times as quick as sorting.
@@ -137,7 +138,11 @@ def update_features(
 
 
 def normalised(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table that has all our columns, with our dtypes."""
+    """Return a table that has all our columns, with our dtypes; often itself."""
+    if list(table.columns[: len(COLUMNS)]) == COLUMNS:
+        kinds = [str(table[name].dtype) for name in COLUMNS if name != "class"]
+        if kinds == KINDS and not table["class"].hasnans:
+            return table
     count = len(table)
     defaults: dict[str, Any] = {
         "index": np.arange(count, dtype=np.int64),

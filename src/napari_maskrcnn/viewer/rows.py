@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from napari_maskrcnn.viewer.features import joined, normalised
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
 
@@ -55,23 +55,36 @@ def _with_dtypes(table: pd.DataFrame, dtypes: pd.Series) -> pd.DataFrame:
 
 def difference(before: pd.DataFrame, after: pd.DataFrame) -> Difference | None:
     """Return what differs between two tables, None where nothing does."""
-    if before.equals(after):
-        return None
     before, after = normalised(before), normalised(after)
-    left = before.drop_duplicates("index").set_index("index")
-    right = after.drop_duplicates("index").set_index("index")
-    common = left.index.intersection(right.index)
-    ids = left.index.symmetric_difference(right.index).to_numpy(np.int64)
-    names = left.columns.union(right.columns, sort=False)
-    old = left.reindex(index=common, columns=names)
-    new = right.reindex(index=common, columns=names)
-    differs = ((old != new) & ~(old.isna() & new.isna())).any(axis=1)
-    ids = np.union1d(ids, common[differs.to_numpy()].to_numpy(np.int64))
+    if before is after:
+        return None
+    left, old = np.unique(before["index"].to_numpy(), return_index=True)
+    right, new = np.unique(after["index"].to_numpy(), return_index=True)
+    common, i, j = np.intersect1d(left, right, assume_unique=True, return_indices=True)
+    columns = list(dict.fromkeys([*before.columns, *after.columns]))
+    differs = np.zeros(common.size, bool)
+    for name in columns:
+        if name in before and name in after:
+            differs |= _differ(
+                before[name].to_numpy()[old[i]], after[name].to_numpy()[new[j]]
+            )
+        else:
+            table, rows = (before, old[i]) if name in before else (after, new[j])
+            differs |= table[name].notna().to_numpy()[rows]
+    ids = np.union1d(np.setxor1d(left, right, assume_unique=True), common[differs])
     if not ids.size:
         return None
-    columns = ["index", *names]
     return Difference(
         ids,
         before[before["index"].isin(ids)].reindex(columns=columns),
         after[after["index"].isin(ids)].reindex(columns=columns),
     )
+
+
+def _differ(old: NDArray[Any], new: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return where two columns differ; nothing equals nothing."""
+    differs = np.asarray(old != new, bool)
+    where = np.flatnonzero(differs)
+    if where.size:
+        differs[where] = ~(pd.isna(old[where]) & pd.isna(new[where]))
+    return differs

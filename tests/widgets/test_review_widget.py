@@ -230,9 +230,9 @@ def test_a_click_on_an_object_selects_its_row(
     viewer.reset_view()
     canvas = viewer.window._qt_viewer.canvas
     height, width = canvas.native.height(), canvas.native.width()
-    view = np.array([46.0, 71.0]) - np.asarray(viewer.camera.center)[-2:]
-    y, x = np.array([height, width]) / 2 + view * viewer.camera.zoom
-    camera = viewer.camera.center
+    view = np.array([46.0, 71.0]) - np.asarray(viewer.scene.camera.center)[-2:]
+    y, x = np.array([height, width]) / 2 + view * viewer.scene.camera.zoom
+    camera = viewer.scene.camera.center
     from qtpy.QtCore import QPoint
 
     qtbot.mouseClick(
@@ -240,7 +240,7 @@ def test_a_click_on_an_object_selects_its_row(
     )
     assert labels.selected_label == 3
     assert widget.table.selected() == [3]
-    assert viewer.camera.center == camera
+    assert viewer.scene.camera.center == camera
 
 
 def test_the_camera_goes_there_only_if_it_must(
@@ -248,7 +248,7 @@ def test_the_camera_goes_there_only_if_it_must(
 ) -> None:
     segment(viewer, widget)
     viewer.reset_view()
-    camera = viewer.camera
+    camera = viewer.scene.camera
     before = (camera.center, camera.zoom)
     click_row(qtbot, widget, 0)
     assert (camera.center, camera.zoom) == before, "it can be seen well"
@@ -328,8 +328,8 @@ def test_a_region_is_dragged(viewer: Any, widget: ReviewWidget, qtbot: QtBot) ->
     middle = np.array([canvas.native.height(), canvas.native.width()]) / 2
     points = []
     for corner in ([30.0, 30.0], [60.0, 80.0]):
-        view = np.array(corner) - np.asarray(viewer.camera.center)[-2:]
-        y, x = middle + view * viewer.camera.zoom
+        view = np.array(corner) - np.asarray(viewer.scene.camera.center)[-2:]
+        y, x = middle + view * viewer.scene.camera.zoom
         points.append(QPoint(round(x), round(y)))
     native, left = canvas.native, Qt.MouseButton.LeftButton
     qtbot.mousePress(native, left, pos=points[0])

@@ -52,7 +52,7 @@ def show_object(
     if viewer.dims.ndisplay != 2:
         return False
     low, high = _in_world(viewer, layer, plane, box)
-    camera, size = viewer.camera, np.asarray(canvas, float)
+    camera, size = viewer.scene.camera, np.asarray(canvas, float)
     view = size / camera.zoom
     centre = np.asarray(camera.center, float)[-2:]
     longer = float((high - low).max()) * camera.zoom

@@ -158,8 +158,8 @@ class SegmentWidget(QWidget):
         sliders.setLabelAlignment(form.labelAlignment())
         for slider in self._sliders():
             sliders.addRow(slider.slider.accessibleName(), slider)
-        last = QHBoxLayout()
-        last.addWidget(self.keep_box, 1)
+        last = QVBoxLayout()
+        last.addWidget(self.keep_box)
         last.addWidget(self.copy_button)
         self._form = form
         content = QWidget()

@@ -29,7 +29,7 @@ from napari_maskrcnn.core.edit import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -102,16 +102,11 @@ def shrink(label_image: NDArray[Any], ids: Sequence[int]) -> Edit:
     ValueError
         When nothing would be left of any.
     """
-    crop, offset = crop_of(label_image, ids, margin=1)
-    after = crop.copy()
-    for index, window in windows_of(crop, ids):
-        mask = crop[window] == index
-        left = ndimage.binary_erosion(mask, CROSS, border_value=1)
-        if left.any():
-            after[window][mask & ~left] = 0
-    if np.array_equal(after, crop):
-        raise ValueError(f"{named(ids)} cannot shrink: nothing would be left")
-    return edit_between(label_image, offset, crop, after)
+    return _reshape(label_image, ids, _eroded, "cannot shrink: nothing would be left")
+
+
+def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return ndimage.binary_erosion(mask, CROSS, border_value=1)
 
 
 def fill_holes(label_image: NDArray[Any], ids: Sequence[int]) -> Edit:
@@ -122,14 +117,7 @@ def fill_holes(label_image: NDArray[Any], ids: Sequence[int]) -> Edit:
     ValueError
         When none of them has a hole.
     """
-    crop, offset = crop_of(label_image, ids)
-    after = crop.copy()
-    for index, window in windows_of(crop, ids):
-        filled = ndimage.binary_fill_holes(crop[window] == index)
-        after[window][filled & (after[window] == 0)] = index
-    if np.array_equal(after, crop):
-        raise ValueError(f"{named(ids)} has no holes")
-    return edit_between(label_image, offset, crop, after)
+    return _reshape(label_image, ids, ndimage.binary_fill_holes, "has no holes")
 
 
 def keep_largest(label_image: NDArray[Any], ids: Sequence[int]) -> Edit:
@@ -140,17 +128,13 @@ def keep_largest(label_image: NDArray[Any], ids: Sequence[int]) -> Edit:
     ValueError
         When each is in one part already.
     """
-    crop, offset = crop_of(label_image, ids)
-    after = crop.copy()
-    for index, window in windows_of(crop, ids):
-        parts, count = ndimage.label(crop[window] == index, TOUCHING)
-        if count > 1:
-            sizes = np.bincount(parts.reshape(-1))
-            sizes[0] = 0
-            after[window][(parts > 0) & (parts != sizes.argmax())] = 0
-    if np.array_equal(after, crop):
-        raise ValueError(f"{named(ids)} is in one part already")
-    return edit_between(label_image, offset, crop, after)
+    return _reshape(label_image, ids, _largest, "is in one part already")
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    parts, _ = ndimage.label(mask, TOUCHING)
+    largest: NDArray[np.bool_] = parts == np.bincount(parts[mask]).argmax()
+    return largest
 
 
 def smooth(label_image: NDArray[Any], ids: Sequence[int]) -> Edit:
@@ -161,17 +145,35 @@ def smooth(label_image: NDArray[Any], ids: Sequence[int]) -> Edit:
     ValueError
         When the outlines are smooth already.
     """
-    crop, offset = crop_of(label_image, ids, margin=4)
+    return _reshape(label_image, ids, _smoothed, "is smooth already", margin=4)
+
+
+def _smoothed(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return ndimage.gaussian_filter(mask.astype(np.float32), SMOOTHING) >= 0.5
+
+
+def _reshape(
+    label_image: NDArray[Any],
+    ids: Sequence[int],
+    change: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
+    unchanged: str,
+    margin: int = 1,
+) -> Edit:
+    """Give each object another mask, over background only.
+
+    Objects that nothing would be left of stay as they are. When nothing changes at
+    all, the error says that the objects are `unchanged`.
+    """
+    crop, offset = crop_of(label_image, ids, margin)
     after = crop.copy()
-    for index, window in windows_of(crop, ids, margin=4):
+    for index, window in windows_of(crop, ids, margin):
         mask = crop[window] == index
-        soft = ndimage.gaussian_filter(mask.astype(np.float32), SMOOTHING)
-        smoothed = soft >= 0.5
-        if smoothed.any():
-            after[window][mask & ~smoothed] = 0
-            after[window][smoothed & (after[window] == 0)] = index
+        changed = change(mask)
+        if changed.any():
+            after[window][mask & ~changed] = 0
+            after[window][changed & (after[window] == 0)] = index
     if np.array_equal(after, crop):
-        raise ValueError(f"{named(ids)} is smooth already")
+        raise ValueError(f"{named(ids)} {unchanged}")
     return edit_between(label_image, offset, crop, after)
 
 

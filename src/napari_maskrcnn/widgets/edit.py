@@ -27,6 +27,7 @@ from napari_maskrcnn.viewer.selection import selected_ids
 from napari_maskrcnn.viewer.session import Session, session_of
 from napari_maskrcnn.widgets.canvas_line import CanvasLine, canvas_in
 from napari_maskrcnn.widgets.parts import StatusLine, theme_named
+from napari_maskrcnn.widgets.recovery_bar import RecoveryBar
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -76,6 +77,7 @@ class EditWidget(QWidget):
     # ---- building
 
     def _make_parts(self) -> None:
+        self.recovery_bar = RecoveryBar(self.session, self)
         self.layer_box = QComboBox()
         self.layer_box.setToolTip("The Labels layer to edit: of a stack, the plane")
         self.layer_box.setSizeAdjustPolicy(
@@ -110,6 +112,7 @@ class EditWidget(QWidget):
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
+        column.addWidget(self.recovery_bar)
         top = QHBoxLayout()
         top.addWidget(QLabel("Labels"))
         top.addWidget(self.layer_box, 1)

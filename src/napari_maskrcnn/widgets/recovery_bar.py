@@ -1,11 +1,15 @@
-"""A bar that offers the corrections of a window that was closed without saving."""
+"""A bar that offers the corrections of a window that was closed without saving.
+
+Several widgets have one.  They all show the same offer, of which there is one: what is
+done in one bar clears the others.
+"""
 
 from __future__ import annotations
 
 import weakref
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_maskrcnn.viewer.recovery import recovery_of
@@ -15,6 +19,10 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_maskrcnn.viewer.session import Session
+
+
+# How long a bar tells what it did before it goes.
+SAID_MS = 8000
 
 
 class RecoveryBar(QWidget):
@@ -31,6 +39,11 @@ class RecoveryBar(QWidget):
         self._session = session
         self.recovery = recovery_of(session)
         self._image: weakref.ref[Image] | None = None
+        self._acting = False
+        self._fading = QTimer(self)
+        self._fading.setSingleShot(True)
+        self._fading.setInterval(SAID_MS)
+        self._fading.timeout.connect(self._clear)
         self.line = StatusLine()
         self.restore_button = QPushButton("Restore")
         self.restore_button.setToolTip(
@@ -56,6 +69,8 @@ class RecoveryBar(QWidget):
         session.theme_changed.connect(self._on_theme)
         self._on_theme()
         self.refresh()
+        if self._image is None:
+            self.hide()
 
     def refresh(self) -> None:
         """Show the first offer, if there is one."""
@@ -63,17 +78,29 @@ class RecoveryBar(QWidget):
         if offers:
             image, offer = offers[0]
             self._image = weakref.ref(image)
-            self.line.say(offer.summary.sentence(), "warning")
+            self._say(offer.summary.sentence(), "warning")
         elif self._image is not None:
-            self._image = None
-            self.line.say("")
+            self._clear()
         self._buttons.setVisible(bool(offers))
-        self.setVisible(bool(self.line.text()))
+
+    def _clear(self) -> None:
+        self._image = None
+        self._say("", "info")
+
+    def _say(self, sentence: str, level: str) -> None:
+        """Show a sentence; without one the bar takes no room."""
+        self._fading.stop()
+        self.line.say(sentence, level)
+        # Shown without a parent it would be a window of its own.
+        if not sentence or self.parent() is not None:
+            self.setVisible(bool(sentence))
 
     def _on_restore(self) -> None:
         image = self._image() if self._image is not None else None
         if image is not None:
+            self._acting = True
             self.recovery.restore(image)
+            self._acting = False
 
     def _on_decline(self) -> None:
         image = self._image() if self._image is not None else None
@@ -81,9 +108,12 @@ class RecoveryBar(QWidget):
             self.recovery.decline(image)
 
     def _on_said(self, sentence: str, level: str) -> None:
-        if self._image is None:
-            self.line.say(sentence, level)
-            self.setVisible(True)
+        """Show what went wrong in every bar, what went well where it was asked for."""
+        if self._image is not None or (level == "info" and not self._acting):
+            return
+        self._say(sentence, level)
+        if level == "info":
+            self._fading.start()
 
     def _on_theme(self) -> None:
         viewer = self._session.viewer

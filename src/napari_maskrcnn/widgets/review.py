@@ -33,6 +33,7 @@ from napari_maskrcnn.widgets.class_panel import KEYS, ClassPanel
 from napari_maskrcnn.widgets.filter_panel import FilterPanel
 from napari_maskrcnn.widgets.object_table import ObjectModel, ObjectTable, rows_after
 from napari_maskrcnn.widgets.parts import PrimaryButton, StatusLine, theme_named
+from napari_maskrcnn.widgets.recovery_bar import RecoveryBar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,6 +77,7 @@ class ReviewWidget(QWidget):
     # ---- building
 
     def _make_parts(self) -> None:
+        self.recovery_bar = RecoveryBar(self.session, self)
         self.layer_box = QComboBox()
         self.layer_box.setToolTip("The Labels layer to review: of a stack, the plane")
         self.layer_box.setSizeAdjustPolicy(
@@ -131,6 +133,7 @@ class ReviewWidget(QWidget):
         ):
             many.addWidget(button, 0, column)
         column_layout = QVBoxLayout(self)
+        column_layout.addWidget(self.recovery_bar)
         column_layout.addLayout(top)
         column_layout.addWidget(self.progress_bar)
         column_layout.addWidget(self.filters)

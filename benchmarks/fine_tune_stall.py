@@ -24,7 +24,8 @@ os.environ["NAPARI_MASKRCNN_MODELS"] = tempfile.mkdtemp()
 os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
 
 import napari
-from qtpy.QtCore import QEventLoop, Qt, QTimer
+from measure import Stalls, rest
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_maskrcnn.core.samples import nuclei_field
@@ -48,41 +49,21 @@ def main() -> int:
     widget.form.base = replace(widget.form.base, validate_every=20)
     widget.form.unit_box.setCurrentText("steps")
     widget.form.length_box.setValue(options.steps)
-    loop = QEventLoop()
-
-    def rest(milliseconds: int) -> None:
-        QTimer.singleShot(milliseconds, loop.quit)
-        loop.exec()
-
     rest(2000)
     if "torch" in sys.modules:
         raise RuntimeError("torch was imported before the click")
-    gaps: list[tuple[float, str]] = []
-    last = time.perf_counter()
-
-    def tick() -> None:
-        nonlocal last
-        now = time.perf_counter()
-        gaps.append((now - last, widget.status.text()))
-        last = now
-
-    ticker = QTimer()
-    ticker.setInterval(5)
-    ticker.timeout.connect(tick)
-    ticker.start()
-    start = last = time.perf_counter()
+    stalls = Stalls(lambda: widget.status.text())
+    start = time.perf_counter()
     for _ in ("check", "train"):
         QTest.mouseClick(widget.run_button, Qt.MouseButton.LeftButton)
         while widget.tuning.jobs.running:
             rest(50)
         rest(1000)
-    ticker.stop()
     print(f"{widget.result.verdict_label.text()}")
     print(f"{time.perf_counter() - start - 2:.1f} s, {widget.status.text()}")
-    for seconds, doing in sorted(gaps, reverse=True)[:8]:
-        print(f"{seconds:6.3f} s  {doing}")
+    longest = stalls.stop(8)
     viewer.close()
-    return int(max(gaps)[0] > GOAL)
+    return int(longest > GOAL)
 
 
 if __name__ == "__main__":

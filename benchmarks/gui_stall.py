@@ -15,7 +15,8 @@ import sys
 import time
 
 import napari
-from qtpy.QtCore import QEventLoop, Qt, QTimer
+from measure import Stalls, rest
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_maskrcnn.core.samples import nuclei_field
@@ -32,39 +33,19 @@ def main() -> int:
     viewer.add_image(nuclei_field((options.side, options.side))[0])
     _, widget = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Segment")
     widget.model_box.setCurrentIndex(widget.model_box.findData(options.model))
-    loop = QEventLoop()
-
-    def rest(milliseconds: int) -> None:
-        QTimer.singleShot(milliseconds, loop.quit)
-        loop.exec()
-
     rest(2000)
     if "torch" in sys.modules:
         raise RuntimeError("torch was imported before the click")
-    gaps: list[tuple[float, str]] = []
-    last = time.perf_counter()
-
-    def tick() -> None:
-        nonlocal last
-        now = time.perf_counter()
-        gaps.append((now - last, widget.status.text()))
-        last = now
-
-    ticker = QTimer()
-    ticker.setInterval(5)
-    ticker.timeout.connect(tick)
-    ticker.start()
-    start = last = time.perf_counter()
+    stalls = Stalls(lambda: widget.status.text())
+    start = time.perf_counter()
     QTest.mouseClick(widget.run_button, Qt.MouseButton.LeftButton)
     while widget.session.jobs.running:
         rest(50)
     rest(1000)
-    ticker.stop()
     print(f"{widget.count_label.text()} after {time.perf_counter() - start - 1:.1f} s")
-    for seconds, doing in sorted(gaps, reverse=True)[:5]:
-        print(f"{seconds:6.3f} s  {doing}")
+    longest = stalls.stop(5)
     viewer.close()
-    return int(max(gaps)[0] > GOAL)
+    return int(longest > GOAL)
 
 
 if __name__ == "__main__":

@@ -53,22 +53,13 @@ def fine_tune(
     State, history and the best model so far are kept in the folder OUT.run.
     Started by torchrun, several processes share the work.
     """
-    from .core.checkpoints import SUFFIX, find_model
-
-    if out.suffix != SUFFIX:
-        raise ValueError(f"--out must end in {SUFFIX}, got {out.name!r}")
-    start = find_model(model)
-    if out.exists() and out.samefile(start):
-        raise ValueError(
-            f"--out is the model to start from, {start.name}: choose a new name"
-        )
-    values = _values(config, train=train, steps=steps, minutes=minutes, seed=seed)
-    if drop:
-        values["drop_classes"] = tuple(name.strip() for name in drop.split(","))
+    start = _start(model, out)
+    values = _values(config, drop, train=train, steps=steps, minutes=minutes, seed=seed)
     from .core.annotations import read_annotated
     from .core.checkpoints import read_checkpoint, write_checkpoint
     from .core.fine_tuning import FineTuneConfig, plan
     from .core.fine_tuning import fine_tune as run
+    from .core.model_store import stored_dtype
     from .core.team import assembled
 
     settings = FineTuneConfig.from_dict(values)
@@ -86,12 +77,26 @@ def fine_tune(
         result = _follow(work, silent=not team.leads)
     if not team.leads:
         return
-    write_checkpoint(out, result.checkpoint, dtype=_stored_dtype(checkpoint))
+    write_checkpoint(out, result.checkpoint, dtype=stored_dtype(checkpoint))
     typer.echo(report(result))
     typer.echo(f"Wrote {out}; the history is in {run_folder}")
 
 
-def _values(config: Path | None, **options: Any) -> dict[str, Any]:
+def _start(model: str, out: Path) -> Path:
+    """Return the file of the model to start from, which nothing may overwrite."""
+    from .core.checkpoints import SUFFIX, find_model
+
+    if out.suffix != SUFFIX:
+        raise ValueError(f"--out must end in {SUFFIX}, got {out.name!r}")
+    start = find_model(model)
+    if out.exists() and out.samefile(start):
+        raise ValueError(
+            f"--out is the model to start from, {start.name}: choose a new name"
+        )
+    return start
+
+
+def _values(config: Path | None, drop: str | None, **options: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if config is not None:
         try:
@@ -103,17 +108,10 @@ def _values(config: Path | None, **options: Any) -> dict[str, Any]:
     if options["steps"] is not None:
         # A number of steps and a time budget exclude each other.
         values["minutes"] = None
+    if drop:
+        options["drop_classes"] = tuple(name.strip() for name in drop.split(","))
     given = {key: value for key, value in options.items() if value is not None}
     return {**values, **given}
-
-
-def _stored_dtype(checkpoint: Any) -> Any:
-    """The precision of the old file, whose frozen part the new one has unchanged."""
-    return next(
-        value.dtype
-        for key, value in sorted(checkpoint.state.items())
-        if value.is_floating_point() and "running_" not in key
-    )
 
 
 def _follow(work: Any, *, silent: bool) -> FineTuneResult:

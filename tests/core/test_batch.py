@@ -42,6 +42,7 @@ def test_all_files_agree_with_each_other(
 ) -> None:
     out = tmp_path / "out"
     results = exhaust(segment_files(detector, files, out, RECIPE))
+    assert Recipe.read(out / "recipe.json") == RECIPE
     coco = {image.file_name: image for image in read_coco(
         out / "annotations.coco.json").images}  # fmt: skip
     for path, result in zip(files, results, strict=True):

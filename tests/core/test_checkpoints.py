@@ -29,6 +29,8 @@ from napari_maskrcnn.core.checkpoints import (
     write_checkpoint,
 )
 from napari_maskrcnn.core.detector import load_model
+from napari_maskrcnn.core.recipe import Recipe
+from napari_maskrcnn.core.samples import nuclei_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,6 +221,8 @@ def test_a_configuration_that_lacks_a_key_is_refused(file: Path, key: str) -> No
         ({"architecture": "small_fpn"}, "architecture"),
         ({"object_size": "large"}, "object_size"),
         ({"object_size": 0}, "object_size"),
+        ({"score_threshold": 7}, "score_threshold .* from 0 to 1, got 7"),
+        ({"score_threshold": None}, "score_threshold"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(
@@ -286,6 +290,19 @@ def test_weights_must_be_a_dictionary_of_tensors(tmp_path: Path) -> None:
             read_weights(path)
 
 
+def test_a_model_may_have_its_own_score_threshold(file: Path, folder: Path) -> None:
+    config = json.loads(header_of(file)["__metadata__"]["config"])
+    with_config(file, {**config, "score_threshold": 0.7})
+    add_model(file, "mine")
+    (entry,) = [entry for entry in list_models() if entry.name == "mine"]
+    assert entry.score_threshold == 0.7
+    detector = load_model("mine", "cpu")
+    found = detector.detect(nuclei_field((96, 96), 12)[0], object_size=24)
+    assert found.score_threshold == 0.7
+    shown = Recipe(nms_threshold=0.5).apply(found)
+    assert len(shown) == (found.scores >= 0.7).sum() < len(found)
+
+
 # ------------------------------------------------------------------ models by name
 
 
@@ -297,6 +314,7 @@ def test_a_model_can_be_added_and_found(file: Path, folder: Path) -> None:
     assert entry.class_names == ("disc", "ring")
     assert entry.description == "Random weights"
     assert not entry.bundled
+    assert entry.score_threshold == 0.5
     assert find_model("mine") == path
     assert find_model(file) == file
     assert add_model(file).name == file.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,6 +108,17 @@ def test_the_thresholds_are_applied() -> None:
     with pytest.raises(ValueError, match="class 'cell'; it knows disc, ring"):
         Recipe(classes=("cell",)).apply(instances)
     assert recipe.apply(instances).mask_threshold == recipe.mask_threshold
+
+
+def test_without_a_score_threshold_the_models_own_holds() -> None:
+    label_image = np.arange(4, dtype=np.uint8)[None].repeat(2, axis=0)
+    instances = Instances.from_label_image(label_image, scores=[0.9, 0.75, 0.6])
+    assert Recipe().apply(instances).ids.tolist() == [1, 2, 3]
+    own = replace(instances, score_threshold=0.75)
+    assert Recipe().apply(own).ids.tolist() == [1, 2]
+    assert Recipe(score_threshold=0.8).apply(own).ids.tolist() == [1]
+    with pytest.raises(ValueError, match="score_threshold"):
+        replace(instances, score_threshold=1.5)
 
 
 def test_every_setting_is_in_the_file() -> None:

@@ -20,6 +20,7 @@ from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.samples import nuclei_field
 from napari_maskrcnn.core.training import TrainConfig, learning_rate, split, train
 from napari_maskrcnn.core.training_batches import draw_batch
+from napari_maskrcnn.core.validation import SCORE_THRESHOLDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,6 +147,7 @@ def test_the_history_tells_the_run(
         ("10", True, False),
         ("10", False, True),
     ]
+    assert [bool(row["score_threshold"]) for row in rows] == [True, False, True]
     steps = [event for event in events if event.losses]
     assert [event.step for event in steps] == list(range(1, 11))
     assert float(rows[1]["loss"]) == pytest.approx(steps[-1].losses["loss"], abs=1e-4)
@@ -177,6 +179,7 @@ def test_the_checkpoint_says_where_it_comes_from(
     assert found["steps"] == 6
     assert len(found["held_out"]) == 1
     assert found["metrics"].keys() == {"ap50", "ap75"}
+    assert checkpoint.score_threshold in SCORE_THRESHOLDS
     assert torch.__version__.startswith(found["torch"])
     assert TrainConfig.from_dict(found["training"]) == CONFIG
     json.dumps(checkpoint.config)

@@ -12,12 +12,21 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
+from safetensors.torch import load_file
 from widget_helpers import open_widget
 
-from napari_maskrcnn.core.checkpoints import find_model
+from napari_maskrcnn.core.checkpoints import (
+    Checkpoint,
+    find_model,
+    read_config,
+    write_checkpoint,
+)
 from napari_maskrcnn.core.detector import load_model
+from napari_maskrcnn.viewer.models import models_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
     from pytestqt.qtbot import QtBot
 
@@ -325,6 +334,31 @@ def test_the_command_is_copied(
     assert words[:3] == ["napari-maskrcnn", "segment", "IMAGE"]
     assert words[words.index("--score") + 1] == "0.75"
     assert words[words.index("--model") + 1] == "junk"
+
+
+def test_the_score_slider_begins_where_the_model_did_best(
+    widget: SegmentWidget, junk_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = read_config(junk_model)
+    sure = Checkpoint({**config, "score_threshold": 0.83}, load_file(junk_model))
+    write_checkpoint(junk_model.with_name("sure.safetensors"), sure)
+    try:
+        models_of(widget.session).changed.emit()
+        assert widget.score_slider.value() == 0.5
+        widget.model_box.setCurrentText("sure")
+        assert widget.recipe().score_threshold == 0.83
+        # What the person set stays while the model does.
+        widget.score_slider.move_to(0.3)
+        models_of(widget.session).changed.emit()
+        assert widget.recipe().model == "sure"
+        assert widget.recipe().score_threshold == 0.3
+        # The scores of two models do not mean the same.
+        assert models_of(widget.session).recipe("sure").score_threshold == 0.3
+        assert models_of(widget.session).recipe("junk").score_threshold is None
+        widget.model_box.setCurrentText("junk")
+        assert widget.score_slider.value() == 0.5
+    finally:
+        junk_model.with_name("sure.safetensors").unlink()
 
 
 def test_a_model_that_went_away_gives_one_line(

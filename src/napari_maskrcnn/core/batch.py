@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +118,11 @@ def segment_files(
             result = FileResult(path, None, error=str(error))
         results.append(result)
         yield result
-    recipe.write(out / RECIPE_NAME)
+    # With the number that was used: the model's own may be another one some day.
+    score_threshold = recipe.score_threshold
+    if score_threshold is None:
+        score_threshold = detector.score_threshold
+    replace(recipe, score_threshold=score_threshold).write(out / RECIPE_NAME)
     write_coco(
         out / ANNOTATIONS_NAME,
         [

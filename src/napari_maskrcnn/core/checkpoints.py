@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FORMAT = "napari-maskrcnn/1"
 SUFFIX = ".safetensors"
+# Of models whose file names none.
+SCORE_THRESHOLD = 0.5
 # The longest header that is read before a file is called broken.
 MAX_HEADER_BYTES = 16_000_000
 # What torch's reader raises for a pickle that is refused, cut off, or none at all.
@@ -49,6 +51,11 @@ class Checkpoint:
 
     config: dict[str, Any]
     state: dict[str, Tensor]
+
+    @property
+    def score_threshold(self) -> float:
+        """The score from which on this model's objects are shown by default."""
+        return _score_threshold(self.config)
 
     @property
     def trunk_id(self) -> str:
@@ -118,6 +125,7 @@ class ModelEntry:
     description: str
     class_names: tuple[str, ...]
     bundled: bool
+    score_threshold: float = SCORE_THRESHOLD
 
 
 def write_checkpoint(
@@ -188,15 +196,20 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def _complete(config: dict[str, Any], name: str) -> dict[str, Any]:
-    for key, (fits, words) in _REQUIRED.items():
+    for key in _REQUIRED:
         if key not in config:
             raise ValueError(f"the configuration of {name} lacks {key!r}")
-        if not fits(config[key]):
+    for key, (fits, words) in {**_REQUIRED, **_OPTIONAL}.items():
+        if key in config and not fits(config[key]):
             raise ValueError(
                 f"{key} in the configuration of {name} must be {words}, "
                 f"got {config[key]!r}"
             )
     return config
+
+
+def _score_threshold(config: Mapping[str, Any]) -> float:
+    return float(config.get("score_threshold", SCORE_THRESHOLD))
 
 
 def _is_architecture(value: Any) -> bool:
@@ -219,10 +232,17 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, (int, float)) and 0 < value < float("inf")
 
 
+def _is_fraction(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= 1
+
+
 _REQUIRED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "architecture": (_is_architecture, "a name with arguments"),
     "class_names": (_are_names, "a list of names"),
     "object_size": (_is_size, "a positive number"),
+}
+_OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "score_threshold": (_is_fraction, "a number from 0 to 1"),
 }
 
 
@@ -304,6 +324,7 @@ def _entry(path: Path, config: Mapping[str, Any], bundled: bool) -> ModelEntry:
         description=str(config.get("description", "")),
         class_names=tuple(config["class_names"]),
         bundled=bundled,
+        score_threshold=_score_threshold(config),
     )
 
 

@@ -81,6 +81,7 @@ class Detector:
     ) -> None:
         self.config: dict[str, Any] = checkpoint.config
         self.class_names: tuple[str, ...] = tuple(checkpoint.config["class_names"])
+        self.score_threshold = checkpoint.score_threshold
         self.native_size = float(checkpoint.config["object_size"])
         self.name = name
         # Encodings are valid for every model with the same frozen part.
@@ -237,7 +238,9 @@ class Detector:
 
         instances = yield from self._with_ladder(attempt, warnings)
         return replace(
-            instances, warnings=(*encoding.warnings, *warnings, *instances.warnings)
+            instances,
+            score_threshold=self.score_threshold,
+            warnings=(*encoding.warnings, *warnings, *instances.warnings),
         )
 
     def prompt_box(

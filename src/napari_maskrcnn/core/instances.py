@@ -50,6 +50,9 @@ class Instances:
         The name of class ``k`` is ``class_names[k - 1]``.
     mask_threshold : float
         A pixel belongs to an object where its probability is at least this.
+    score_threshold : float
+        From which score on the model that found them should be believed. Nothing is
+        left out for it: see `Recipe.apply`.
     warnings : tuple of str
         Sentences for the person, such as that a cap was reached.
 
@@ -68,6 +71,7 @@ class Instances:
     ids: NDArray[np.int64]
     class_names: tuple[str, ...]
     mask_threshold: float = 0.5
+    score_threshold: float = 0.5
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -78,6 +82,7 @@ class Instances:
                     f"{name} has {len(getattr(self, name))} entries for {count} ids"
                 )
         check_fraction("mask_threshold", self.mask_threshold)
+        check_fraction("score_threshold", self.score_threshold)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -21,12 +21,13 @@ MAX_DETECTIONS = 2000
 _Kinds = tuple[type, ...]
 _NAME: tuple[_Kinds, str] = ((str,), "a name")
 _NUMBER: tuple[_Kinds, str] = ((int, float), "a number")
+_NUMBER_OR_NULL: tuple[_Kinds, str] = ((int, float, type(None)), "a number or null")
 _WHOLE: tuple[_Kinds, str] = ((int,), "a whole number")
 _KINDS: dict[str, tuple[_Kinds, str]] = {
     "model": _NAME,
-    "object_size": ((int, float, type(None)), "a number or null"),
+    "object_size": _NUMBER_OR_NULL,
     "channel": ((int, type(None)), "a whole number or null"),
-    "score_threshold": _NUMBER,
+    "score_threshold": _NUMBER_OR_NULL,
     "mask_threshold": _NUMBER,
     "nms_threshold": _NUMBER,
     "min_area": _WHOLE,
@@ -49,7 +50,10 @@ class Recipe:
         By default it is found by a first quick pass.
     channel : int, optional
         The channel of a multichannel image; see `core.images.image_plane`.
-    score_threshold, mask_threshold, nms_threshold : float
+    score_threshold : float, optional
+        In [0, 1]; by default the one at which the model was best on images that it did
+        not learn from, as its checkpoint says.
+    mask_threshold, nms_threshold : float
         In [0, 1]; see `Instances.filter`.
     min_area : int
         Smallest area in pixels.
@@ -69,7 +73,7 @@ class Recipe:
     model: str = "nuclei"
     object_size: float | None = None
     channel: int | None = None
-    score_threshold: float = 0.5
+    score_threshold: float | None = None
     mask_threshold: float = 0.5
     nms_threshold: float = 0.2
     min_area: int = 0
@@ -79,7 +83,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "mask_threshold", "nms_threshold"):
-            check_fraction(name, getattr(self, name))
+            if getattr(self, name) is not None:
+                check_fraction(name, getattr(self, name))
         if self.object_size is not None and not 1 <= self.object_size <= 10_000:
             raise ValueError(
                 f"object_size must be from 1 to 10000 pixels, got {self.object_size}"
@@ -102,7 +107,11 @@ class Recipe:
             When a class name is not one of the model's.
         """
         return instances.filter(
-            score_threshold=self.score_threshold,
+            score_threshold=(
+                instances.score_threshold
+                if self.score_threshold is None
+                else self.score_threshold
+            ),
             mask_threshold=self.mask_threshold,
             nms_threshold=self.nms_threshold,
             min_area=self.min_area,

@@ -15,7 +15,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .architectures import build
-from .checkpoints import Checkpoint
+from .checkpoints import SCORE_THRESHOLD, Checkpoint
 from .dataset import AnnotatedImage, sampling_weights
 from .devices import choose_device, memory_format
 from .progress import relay
@@ -298,9 +298,12 @@ def _finished(
 ) -> Checkpoint:
     from .provenance import provenance
 
+    metrics = dict(run.last_validation)
+    score_threshold = metrics.pop("score_threshold", SCORE_THRESHOLD)
     return Checkpoint(
         {
             **_checkpoint_config(config),
+            "score_threshold": score_threshold,
             "provenance": {
                 **provenance(),
                 "training": config.to_dict(),
@@ -311,7 +314,7 @@ def _finished(
                 "held_out": [item.name for item in held_out],
                 "steps": state.step,
                 "seconds": round(state.seconds),
-                "metrics": run.last_validation,
+                "metrics": metrics,
             },
         },
         averaged_state(state.average),

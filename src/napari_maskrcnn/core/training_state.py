@@ -40,6 +40,7 @@ HISTORY_FIELDS = (
     "loss_mask",
     "ap50",
     "ap75",
+    "score_threshold",
 )
 
 
@@ -141,12 +142,17 @@ class Run:
         with path.open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
         lines = [",".join(HISTORY_FIELDS)]
-        lines += [",".join(row[key] or "" for key in HISTORY_FIELDS) for row in rows]
+        # An older history may lack a column.
+        lines += [
+            ",".join(row.get(key) or "" for key in HISTORY_FIELDS) for row in rows
+        ]
         write_text(path, "\n".join(lines) + "\n")
         measured = [row for row in rows if row["ap50"]]
         if measured:
             self.last_validation = {
-                key: float(measured[-1][key]) for key in ("ap50", "ap75")
+                key: float(measured[-1][key])
+                for key in ("ap50", "ap75", "score_threshold")
+                if measured[-1].get(key)
             }
 
 

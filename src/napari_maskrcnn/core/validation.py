@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from .checkpoints import SCORE_THRESHOLD
 from .detector import Detector
 from .metrics import evaluate
 from .progress import exhaust
@@ -12,14 +15,21 @@ from .recipe import Recipe
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from numpy.typing import NDArray
+
     from .checkpoints import Checkpoint
     from .dataset import AnnotatedImage
+    from .instances import Instances
+    from .metrics import Evaluation
+
+# Steps of 0.05: a few held-out images do not tell finer ones apart.
+SCORE_THRESHOLDS = tuple(step / 20 for step in range(5, 19))
 
 
 def validation_scores(
     checkpoint: Checkpoint, annotated: Sequence[AnnotatedImage], *, device: str = "auto"
 ) -> Generator[None, None, dict[str, float]]:
-    """Segment annotated images and compare, with the thresholds of the default recipe.
+    """Segment annotated images and compare, at the score threshold that suits best.
 
     Object sizes are taken from the annotation: what is measured is the network, not the
     search for the size.
@@ -32,15 +42,47 @@ def validation_scores(
     Returns
     -------
     dict
-        "ap50" and "ap75": TP / (TP + FP + FN), mean over the images.
+        "ap50" and "ap75": TP / (TP + FP + FN), mean over the images;
+        "score_threshold": the one at which these hold, see `best_score_threshold`.
     """
     detector = Detector(checkpoint, device)
-    truth, predicted = [], []
+    truth = [item.label_image for item in annotated]
+    kept = []
     for item in annotated:
         recipe = Recipe(object_size=max(1.0, item.object_size))
         _, instances = exhaust(detector.segment(item.image, recipe))
-        truth.append(item.label_image)
-        predicted.append(recipe.apply(instances).to_label_image())
+        kept.append(instances)
         yield
-    result = evaluate(truth, predicted)
-    return {"ap50": result.ap(0.5), "ap75": result.ap(0.75)}
+    results = []
+    for threshold in SCORE_THRESHOLDS:
+        results.append(_evaluate(truth, kept, threshold))
+        yield
+    best = best_score_threshold([result.ap(0.5) for result in results])
+    result = results[SCORE_THRESHOLDS.index(best)]
+    return {"ap50": result.ap(0.5), "ap75": result.ap(0.75), "score_threshold": best}
+
+
+def _evaluate(
+    truth: Sequence[NDArray[np.integer]], kept: Sequence[Instances], threshold: float
+) -> Evaluation:
+    recipe = Recipe(score_threshold=threshold)
+    predicted = [recipe.apply(instances).to_label_image() for instances in kept]
+    return evaluate(truth, predicted, thresholds=(0.5, 0.75))
+
+
+def best_score_threshold(ap: Sequence[float]) -> float:
+    """Return the score threshold at which a model is best.
+
+    The AP of three neighbouring thresholds is averaged first, since that of one is
+    noise where images are few; of equal ones the nearest to 0.5 is taken.
+
+    Parameters
+    ----------
+    ap : sequence of float
+        On images that the model did not learn from, one of `SCORE_THRESHOLDS` each.
+    """
+    smooth = np.convolve(
+        np.pad(np.asarray(ap), 1, mode="edge"), np.ones(3) / 3, "valid"
+    )
+    near = -np.abs(np.array(SCORE_THRESHOLDS) - SCORE_THRESHOLD)
+    return SCORE_THRESHOLDS[int(np.lexsort((near, smooth.round(6)))[-1])]

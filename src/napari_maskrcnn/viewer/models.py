@@ -48,10 +48,16 @@ class Models(QObject):
         self._form = weakref.WeakMethod(form)
 
     def recipe(self, model: str) -> Recipe:
-        """Return the recipe of the form with this model, or a plain one."""
+        """Return the recipe of the form with this model, or a plain one.
+
+        The scores of two models do not mean the same: another model than the form's
+        is taken at its own threshold.
+        """
         form = self._form() if self._form is not None else None
         recipe = form() if form is not None else Recipe(device=device_choice())
-        return replace(recipe, model=model)
+        if recipe.model == model:
+            return recipe
+        return replace(recipe, model=model, score_threshold=None)
 
 
 def models_of(session: Session) -> Models:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from napari_maskrcnn.viewer.jobs import Outcome
 
 DEFAULT_MODEL = "nuclei"
+_THRESHOLD_ROLE = Qt.ItemDataRole.UserRole + 1
 # What the size is before a person or a run has said; no object is so small.
 UNKNOWN_SIZE, USUAL_SIZE = 1, 24
 CHANNELS = ("Red", "Green", "Blue")
@@ -65,6 +66,8 @@ class SegmentWidget(QWidget):
         super().__init__()
         self.session = session or session_of(napari_viewer)
         self._follows_window = False
+        # The model at whose own score threshold the slider was set.
+        self._model = ""
         self._make_parts()
         self._lay_out()
         self._connect()
@@ -122,12 +125,15 @@ class SegmentWidget(QWidget):
             "Copy the command that does the same in a terminal, for one image or many"
         )
         self._name_sliders()
-        self._use_thresholds(recipe)
+        self.mask_slider.set_value(recipe.mask_threshold)
+        self.overlap_slider.set_value(recipe.nms_threshold)
+        self.area_slider.set_value(recipe.min_area)
 
     def _name_sliders(self) -> None:
         names = ("Score", "Mask", "Overlap", "Smallest area")
         tips = (
-            "Show the objects that the network is at least this sure of",
+            "Show the objects that the network is at least this sure of. It starts "
+            "where the model did best",
             "The probability from which on a pixel belongs to an object: lower means "
             "larger objects",
             "Of two objects that overlap by more than this share, the surer one stays",
@@ -199,6 +205,7 @@ class SegmentWidget(QWidget):
         models.chosen.connect(self._use_model)
         models.follow(self.recipe)
         self.image_box.currentIndexChanged.connect(self._on_image)
+        self.model_box.currentIndexChanged.connect(self._on_model)
         self.size_auto.toggled.connect(self._on_size_auto)
         self.run_button.clicked.connect(self._on_run)
         self.cancel_button.clicked.connect(self._on_cancel)
@@ -240,24 +247,19 @@ class SegmentWidget(QWidget):
         image = self.image()
         return image is not None and bool(image.rgb)
 
-    def _use_thresholds(self, recipe: Recipe) -> None:
-        self.score_slider.set_value(recipe.score_threshold)
-        self.mask_slider.set_value(recipe.mask_threshold)
-        self.overlap_slider.set_value(recipe.nms_threshold)
-        self.area_slider.set_value(recipe.min_area)
-
     def _list_models(self) -> None:
         in_use = models_of(self.session).name or DEFAULT_MODEL
         chosen = self.model_box.currentData() or in_use
+        blocked = self.model_box.blockSignals(True)
         self.model_box.clear()
-        for entry in list_models():
+        for row, entry in enumerate(list_models()):
             self.model_box.addItem(entry.name, entry.name)
-            self.model_box.setItemData(
-                self.model_box.count() - 1,
-                entry.description or ", ".join(entry.class_names),
-                Qt.ItemDataRole.ToolTipRole,
-            )
+            tip = entry.description or ", ".join(entry.class_names)
+            self.model_box.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
+            self.model_box.setItemData(row, entry.score_threshold, _THRESHOLD_ROLE)
         self.model_box.setCurrentIndex(max(0, self.model_box.findData(chosen)))
+        self.model_box.blockSignals(blocked)
+        self._on_model()
 
     def _use_model(self, name: str) -> None:
         self.model_box.setCurrentIndex(max(0, self.model_box.findData(name)))
@@ -364,6 +366,12 @@ class SegmentWidget(QWidget):
         self.device_label.setText(self.session.loaded.device_text or device_choice())
 
     # ---- the person acts
+
+    def _on_model(self, _index: int = 0) -> None:
+        name = str(self.model_box.currentData() or "")
+        if name and name != self._model:
+            self._model = name
+            self.score_slider.set_value(self.model_box.currentData(_THRESHOLD_ROLE))
 
     def _on_size_auto(self, automatic: bool) -> None:
         self.size_box.setEnabled(not automatic)

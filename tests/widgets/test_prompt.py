@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QOpenGLWidget
 from scipy import ndimage
 
 from napari_maskrcnn.core.recipe import Recipe
+from napari_maskrcnn.viewer.models import models_of
 from napari_maskrcnn.viewer.pointing import BOX, POINT
 
 if TYPE_CHECKING:
@@ -193,6 +194,67 @@ def test_the_mouse_is_given_back(
     begin(qtbot, widget, BOX)
     viewer.layers.remove(image)
     assert widget.tool.mode == ""
+
+
+@pytest.mark.parametrize("mode", [BOX, POINT])
+@pytest.mark.parametrize("focus", ["canvas", "dock"])
+def test_escape_ends_a_mode_while_labels_are_active(
+    viewer: Any,
+    widget: PromptWidget,
+    image: Image,
+    mouse: Mouse,
+    qtbot: QtBot,
+    mode: str,
+    focus: str,
+) -> None:
+    first = viewer.add_labels(np.zeros(image.data.shape, np.uint16), name="first")
+    begin(qtbot, widget, mode)
+    # It is asked before the viewer, and Escape drops a polygon of it.
+    second = viewer.add_labels(np.zeros(image.data.shape, np.uint16), name="second")
+    assert viewer.layers.selection.active is second
+    assert widget.tool.mode == mode
+    pressed = mouse.canvas if focus == "canvas" else widget.model_box
+    qtbot.keyClick(pressed, Qt.Key.Key_Escape)
+    assert widget.tool.mode == ""
+    assert not widget.box_button.isChecked()
+    assert not widget.point_button.isChecked()
+    for layer in (first, second, viewer):
+        assert not layer.keymap
+
+
+def test_the_model_chosen_elsewhere_is_used(
+    widget: PromptWidget, image: Image, mouse: Mouse, qtbot: QtBot, viewer: Any
+) -> None:
+    begin(qtbot, widget, BOX)
+    mouse.drag((20, 30), (50, 70))
+    finish(qtbot, widget)
+    assert widget.session.labels_of(image) is not None, widget.status.text()
+    models_of(widget.session).choose("nuclei")
+    assert widget.model_box.currentText() == "nuclei"
+    assert widget.tool.recipe.model == "nuclei"
+    # Not even the model of an earlier result takes its place.
+    viewer.add_labels(np.zeros(image.data.shape, np.uint16))
+    widget.session.shown_changed.emit()
+    assert widget.tool.recipe.model == "nuclei"
+    # A person's choice in the dock itself comes later.
+    widget.model_box.setCurrentText("junk")
+    viewer.dims.events.order()
+    assert widget.tool.recipe.model == "junk"
+
+
+def test_the_model_of_a_new_result_is_used(widget: PromptWidget, image: Image) -> None:
+    from napari_maskrcnn.core.instances import empty_instances
+    from napari_maskrcnn.viewer.jobs import Outcome
+    from napari_maskrcnn.viewer.layers import current_plane
+
+    session = widget.session
+    assert session.viewer is not None
+    for model in ("nuclei", "junk"):
+        outcome = Outcome(None, (), empty_instances(image.data.shape, ("thing",)))
+        plane = current_plane(image, session.viewer)
+        session.take(image, plane, outcome, Recipe(model=model))
+        assert widget.model_box.currentText() == model
+        assert widget.tool.recipe.model == model
 
 
 def test_what_a_person_made_or_approved_stays(

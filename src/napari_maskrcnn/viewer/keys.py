@@ -1,4 +1,4 @@
-"""Keys bound to the Labels layers of a viewer while somebody wants them."""
+"""Keys bound to the layers of a viewer while somebody wants them."""
 
 from __future__ import annotations
 
@@ -66,10 +66,63 @@ class LayerKeys:
         self._bound.clear()
 
 
+class BorrowedKeys:
+    """Keys that a tool of the mouse takes for a while; what they did comes back.
+
+    napari asks the active layer before the viewer, and layers have keys of their own:
+    Escape drops a polygon of a Labels layer.  So a tool has to take its keys on every
+    layer that it works on.
+
+    Parameters
+    ----------
+    handlers : dict of str to callable
+        What each key calls: bound methods, held weakly.
+    """
+
+    def __init__(self, handlers: Mapping[str, Callable[[], object]]) -> None:
+        self._handlers = {
+            coerce_keybinding(key): _calling_weakly(handler)
+            for key, handler in handlers.items()
+        }
+        self._before: list[tuple[weakref.ref[Any], dict[Any, Any]]] = []
+
+    def take(self, provider: Any) -> None:
+        """Take the keys of a layer or a viewer, if that was not done yet."""
+        if any(known() is provider for known, _ in self._before):
+            return
+        before = {key: provider.keymap.get(key) for key in self._handlers}
+        self._before.append((weakref.ref(provider), before))
+        for key, function in self._handlers.items():
+            provider.bind_key(key, function, overwrite=True)
+
+    def give_back(self) -> None:
+        """Give all keys back, save those that somebody else has taken meanwhile."""
+        for reference, before in self._before:
+            provider = reference()
+            if provider is None:
+                continue
+            for key, function in before.items():
+                if provider.keymap.get(key) is self._handlers[key]:
+                    provider.bind_key(key, function, overwrite=True)
+        self._before.clear()
+
+
 def _calling(handler: Callable[[Labels], object]) -> Callable[[Labels], None]:
     """Return a function that napari takes for no generator and no bound method."""
 
     def pressed(layer: Labels) -> None:
         handler(layer)
+
+    return pressed
+
+
+def _calling_weakly(handler: Callable[[], object]) -> Callable[[Any], None]:
+    """Return a function for a key that does not keep the method's owner alive."""
+    held = weakref.WeakMethod(handler)
+
+    def pressed(_provider: Any) -> None:
+        method = held()
+        if method is not None:
+            method()
 
     return pressed

@@ -10,20 +10,19 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.utils.key_bindings import coerce_keybinding
 from qtpy.QtCore import QObject, Signal
 
+from napari_maskrcnn.viewer.keys import BorrowedKeys
 from napari_maskrcnn.viewer.mouse import take_mouse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from napari.components import ViewerModel
 
 BOX, POINT = "box", "point"
 # Screen pixels that the mouse may move in a click.
 CLICK = 4
-ESCAPE = coerce_keybinding("Escape")
 
 
 class Pointer(QObject):
@@ -57,7 +56,7 @@ class Pointer(QObject):
         self._viewer = weakref.ref(viewer)
         self.mode = ""
         self._double_clicks: list[Any] = []
-        self._bound: list[tuple[weakref.ref[Any], Any]] = []
+        self._keys = BorrowedKeys({"Escape": self.stop})
 
     def start(self, mode: str) -> None:
         """Begin a mode, "box" or "point"; a click counts in both.
@@ -79,7 +78,7 @@ class Pointer(QObject):
         # Two quick clicks would zoom.
         self._double_clicks = list(viewer.mouse_double_click_callbacks)
         viewer.mouse_double_click_callbacks.clear()
-        self._bind(viewer)
+        self._keys.take(viewer)
         viewer.layers.selection.events.active.connect(self._hold)
         viewer.dims.events.ndisplay.connect(self.stop)
         self._hold()
@@ -92,10 +91,10 @@ class Pointer(QObject):
             return
         self.mode = ""
         self.dragged.emit(None)
+        self._keys.give_back()
         if viewer is not None:
             viewer.mouse_drag_callbacks.remove(self._on_drag)
             viewer.mouse_double_click_callbacks.extend(self._double_clicks)
-            self._unbind()
             viewer.layers.selection.events.active.disconnect(self._hold)
             viewer.dims.events.ndisplay.disconnect(self.stop)
             active = viewer.layers.selection.active
@@ -111,21 +110,8 @@ class Pointer(QObject):
         if active is not None and str(active.mode) != "pan_zoom":
             active.mode = "pan_zoom"
         if active is not None:
-            self._bind(active)
+            self._keys.take(active)
         viewer.scene.camera.mouse_pan = self.mode == POINT
-
-    def _bind(self, provider: Any) -> None:
-        """Bind Escape; layers too, whose own keys go before those of the viewer."""
-        if all(bound() is not provider for bound, _ in self._bound):
-            self._bound.append((weakref.ref(provider), provider.keymap.get(ESCAPE)))
-            provider.bind_key(ESCAPE, _calling(self.stop), overwrite=True)
-
-    def _unbind(self) -> None:
-        for reference, before in self._bound:
-            provider = reference()
-            if provider is not None:
-                provider.bind_key(ESCAPE, before, overwrite=True)
-        self._bound.clear()
 
     def _on_drag(self, _viewer: ViewerModel, event: Any) -> Iterator[None]:
         if event.button != 1 or not self.mode:
@@ -152,15 +138,3 @@ class Pointer(QObject):
             self.clicked.emit(begin, alt)
         elif self.mode == BOX and not alt:
             self.boxed.emit(begin, end)
-
-
-def _calling(act: Callable[[], None]) -> Callable[[Any], None]:
-    """Return a function that napari takes for no generator and no bound method."""
-    held = weakref.WeakMethod(act)
-
-    def pressed(_viewer: Any) -> None:
-        method = held()
-        if method is not None:
-            method()
-
-    return pressed

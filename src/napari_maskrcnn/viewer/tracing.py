@@ -12,9 +12,9 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.utils.key_bindings import coerce_keybinding
 from qtpy.QtCore import QObject, Signal
 
+from napari_maskrcnn.viewer.keys import BorrowedKeys
 from napari_maskrcnn.viewer.mouse import take_mouse
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 CLICK, LINE, OUTLINE = "click", "line", "outline"
 # Screen pixels that the mouse may move in a click, and must move between two points.
 STILL, APART = 4, 2
-KEYS = {"Escape": "stop", "Enter": "finish"}
 
 
 class Tracer(QObject):
@@ -59,7 +58,7 @@ class Tracer(QObject):
         #: The points drawn so far, in the world.
         self.points: list[NDArray[np.float64]] = []
         self._double_clicks: list[Any] = []
-        self._keys: dict[str, Any] = {}
+        self._keys = BorrowedKeys({"Escape": self.stop, "Enter": self.finish})
 
     @property
     def layer(self) -> Labels | None:
@@ -90,10 +89,7 @@ class Tracer(QObject):
         # Two quick clicks would zoom.
         self._double_clicks = list(viewer.mouse_double_click_callbacks)
         viewer.mouse_double_click_callbacks.clear()
-        for key, name in KEYS.items():
-            binding = coerce_keybinding(key)
-            self._keys[key] = layer.keymap.get(binding)
-            layer.bind_key(binding, _calling(self, name), overwrite=True)
+        self._keys.take(layer)
         layer.events.mode.connect(self._on_mode)
         viewer.layers.selection.events.active.connect(self._on_active)
         viewer.dims.events.ndisplay.connect(self.stop)
@@ -106,12 +102,11 @@ class Tracer(QObject):
         self.mode = ""
         viewer, layer = self._viewer(), self.layer
         self._layer = None
+        self._keys.give_back()
         if layer is not None:
             layer.events.mode.disconnect(self._on_mode)
             layer.mouse_drag_callbacks.remove(self._on_drag)
             layer.mouse_double_click_callbacks.remove(self._on_double_click)
-            for key, function in self._keys.items():
-                layer.bind_key(coerce_keybinding(key), function, overwrite=True)
             layer.mouse_pan = str(layer.mode) in ("pan_zoom", "pick")
         if viewer is not None:
             viewer.mouse_double_click_callbacks.extend(self._double_clicks)
@@ -175,15 +170,3 @@ class Tracer(QObject):
 
     def _on_double_click(self, _layer: Labels, _event: Any) -> None:
         self.finish()
-
-
-def _calling(tracer: Tracer, name: str) -> Any:
-    """Return a function for a key that holds the tracer weakly."""
-    reference = weakref.ref(tracer)
-
-    def pressed(_layer: Labels) -> None:
-        held = reference()
-        if held is not None:
-            getattr(held, name)()
-
-    return pressed

@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_maskrcnn.core.checkpoints import list_models
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.viewer.classes import classes_of
+from napari_maskrcnn.viewer.models import models_of
 from napari_maskrcnn.viewer.pointing import BOX, POINT
 from napari_maskrcnn.viewer.prompting import PromptTool, prompts_of
 from napari_maskrcnn.viewer.session import Session, session_of
@@ -64,10 +65,17 @@ class PromptWidget(QWidget):
         if tool is None:
             raise RuntimeError("the viewer of this widget is gone")
         self.tool: PromptTool = tool
+        # The model of each image's result that the box has followed.
+        self._followed: weakref.WeakKeyDictionary[Image, str] = (
+            weakref.WeakKeyDictionary()
+        )
         self._make_parts()
         self._lay_out()
         self._connect()
         self._on_theme()
+        self._list_models()
+        if models_of(self.session).name:
+            self._use_model(models_of(self.session).name)
         self._on_layers()
 
     # ---- building
@@ -78,9 +86,6 @@ class PromptWidget(QWidget):
         self.model_box = _box(
             "The network; an image that another one encoded is encoded again"
         )
-        for entry in list_models():
-            self.model_box.addItem(entry.name, entry.name)
-        self._choose_model(DEFAULT_MODEL)
         self.class_box = _box("The class of new objects")
         self.box_button = QPushButton("Box")
         self.box_button.setToolTip("Drag boxes: the network draws the object inside")
@@ -91,6 +96,8 @@ class PromptWidget(QWidget):
         for button in (self.box_button, self.point_button):
             button.setCheckable(True)
             button.setMinimumHeight(34)
+            # A click leaves the keys with the canvas; Tab still comes here.
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             self._modes.addButton(button)
         self.hint = QLabel()
         self.hint.setWordWrap(True)
@@ -143,6 +150,9 @@ class PromptWidget(QWidget):
         self.tool.pointer.dragged.connect(self.band.show_box)
         self.image_box.currentIndexChanged.connect(self._on_image)
         self.model_box.currentIndexChanged.connect(self._on_model)
+        models = models_of(self.session)
+        models.changed.connect(self._list_models)
+        models.chosen.connect(self._use_model)
         self.class_box.currentIndexChanged.connect(self._on_class)
         self.box_button.clicked.connect(self._on_box)
         self.point_button.clicked.connect(self._on_point)
@@ -171,19 +181,53 @@ class PromptWidget(QWidget):
     def _on_image(self, _index: int = 0) -> None:
         image = self.image()
         self.tool.image = image
-        record = self.session.record_of(image) if image is not None else None
-        if record is not None and record.recipe is not None:
-            self._choose_model(record.recipe.model)
+        self._follow_result()
         self._use_recipe()
         self._list_classes()
         self._on_tool()
 
     def _on_shown(self) -> None:
+        self._follow_result()
         self._list_classes()
         self._on_tool()
 
+    def _list_models(self) -> None:
+        in_use = models_of(self.session).name or DEFAULT_MODEL
+        chosen = self.model_box.currentData() or in_use
+        blocked = self.model_box.blockSignals(True)
+        self.model_box.clear()
+        for entry in list_models():
+            self.model_box.addItem(entry.name, entry.name)
+        self._choose_model(chosen)
+        self.model_box.blockSignals(blocked)
+        self._use_recipe()
+
     def _choose_model(self, name: str) -> None:
         self.model_box.setCurrentIndex(max(0, self.model_box.findData(name)))
+
+    def _use_model(self, name: str) -> None:
+        """Take the model that a person chose elsewhere, for the images of now too."""
+        for image in self.session.images():
+            self._result_is_new(image)
+        self._choose_model(name)
+
+    def _follow_result(self) -> None:
+        """Take the model that has segmented the image, once for each result."""
+        image = self.image()
+        record = self.session.record_of(image) if image is not None else None
+        if image is None or record is None or record.recipe is None:
+            return
+        if self._result_is_new(image):
+            self._choose_model(record.recipe.model)
+
+    def _result_is_new(self, image: Image) -> bool:
+        """Whether an image's result is of another model than when last asked."""
+        record = self.session.record_of(image)
+        if record is None or record.recipe is None:
+            return False
+        before = self._followed.get(image)
+        self._followed[image] = record.recipe.model
+        return before != record.recipe.model
 
     def _use_recipe(self) -> None:
         """Tell the tool how to encode: as in the last run, with the chosen model."""
@@ -275,8 +319,9 @@ class PromptWidget(QWidget):
         self.status.say("Cancelled; nothing was changed")
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Take the image that another widget segmented meanwhile."""
+        """Look for new models, and take the image that was segmented meanwhile."""
         super().showEvent(event)
+        self._list_models()
         self._on_layers()
 
     def hideEvent(self, event: QHideEvent | None) -> None:

@@ -32,7 +32,7 @@ from napari_maskrcnn.core.instances import Instances
 from napari_maskrcnn.core.metrics import coco_map
 
 if TYPE_CHECKING:
-    from napari_maskrcnn.core.fine_tuning_plan import FineTunePlan
+    from napari_maskrcnn.core.fine_tuning.planning import FineTunePlan
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "fruits_nuts"
 HELD_OUT = 4

@@ -25,7 +25,7 @@ from fine_tuning import DATA, read
 
 from napari_maskrcnn.core.checkpoints import Checkpoint, find_model, read_checkpoint
 from napari_maskrcnn.core.fine_tuning import FineTuneConfig, fine_tune
-from napari_maskrcnn.core.judging import Judge
+from napari_maskrcnn.core.fine_tuning.judging import Judge
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.reviewed import UNREVIEWED
 from napari_maskrcnn.core.training import train

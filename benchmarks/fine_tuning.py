@@ -29,13 +29,13 @@ from torch.nn import functional
 
 from napari_maskrcnn.core.checkpoints import Checkpoint, find_model, read_checkpoint
 from napari_maskrcnn.core.dataset import AnnotatedImage, annotated_image, make_target
-from napari_maskrcnn.core.fine_tuning_config import FineTuneConfig
-from napari_maskrcnn.core.fine_tuning_job import FineTuneJob
-from napari_maskrcnn.core.fine_tuning_plan import plan
+from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig
+from napari_maskrcnn.core.fine_tuning.job import FineTuneJob
+from napari_maskrcnn.core.fine_tuning.judging import Judge
+from napari_maskrcnn.core.fine_tuning.planning import plan
+from napari_maskrcnn.core.fine_tuning.team import Team
 from napari_maskrcnn.core.images import read_image
-from napari_maskrcnn.core.judging import Judge
 from napari_maskrcnn.core.progress import exhaust
-from napari_maskrcnn.core.team import Team
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

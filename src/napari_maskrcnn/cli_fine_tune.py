@@ -59,8 +59,8 @@ def fine_tune(
     from .core.checkpoints import read_checkpoint, write_checkpoint
     from .core.fine_tuning import FineTuneConfig, plan
     from .core.fine_tuning import fine_tune as run
+    from .core.fine_tuning.team import assembled
     from .core.model_store import stored_dtype
-    from .core.team import assembled
 
     settings = FineTuneConfig.from_dict(values)
     checkpoint = read_checkpoint(start)

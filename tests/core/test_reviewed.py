@@ -13,13 +13,13 @@ from tiny_network import tiny_checkpoint
 from napari_maskrcnn.core.annotations import read_annotated
 from napari_maskrcnn.core.coco import CocoImage, CocoObjects, write_coco
 from napari_maskrcnn.core.dataset import annotated_image, make_target
-from napari_maskrcnn.core.fine_tuning_config import FineTuneConfig
-from napari_maskrcnn.core.fine_tuning_plan import object_counts, plan
-from napari_maskrcnn.core.frozen_part import CutNetwork
-from napari_maskrcnn.core.holding_out import hold_out
+from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig
+from napari_maskrcnn.core.fine_tuning.frozen_part import CutNetwork
+from napari_maskrcnn.core.fine_tuning.holding_out import hold_out
+from napari_maskrcnn.core.fine_tuning.judging import scores
+from napari_maskrcnn.core.fine_tuning.planning import object_counts, plan
 from napari_maskrcnn.core.images import write_array
 from napari_maskrcnn.core.instances import Instances
-from napari_maskrcnn.core.judging import scores
 from napari_maskrcnn.core.reviewed import (
     UNREVIEWED,
     ReviewedOnly,

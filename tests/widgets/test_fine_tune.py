@@ -17,7 +17,7 @@ from widget_helpers import open_widget
 
 from napari_maskrcnn.core.checkpoints import read_checkpoint
 from napari_maskrcnn.core.detector import Detector
-from napari_maskrcnn.core.fine_tuning_config import FineTuneConfig
+from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig
 from napari_maskrcnn.core.model_store import free_name, model_path, run_folder
 from napari_maskrcnn.core.samples import nuclei_field
 from napari_maskrcnn.viewer.marks import approve_plane, set_reviewed

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from napari_maskrcnn.core.dataset import AnnotatedImage
     from napari_maskrcnn.core.fine_tuning import FineTuneProgress, FineTuneResult
-    from napari_maskrcnn.core.fine_tuning_config import FineTuneConfig
-    from napari_maskrcnn.core.fine_tuning_plan import FineTunePlan
-    from napari_maskrcnn.core.judging import Recommendation
+    from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig
+    from napari_maskrcnn.core.fine_tuning.judging import Recommendation
+    from napari_maskrcnn.core.fine_tuning.planning import FineTunePlan
     from napari_maskrcnn.viewer.annotated_layers import LabelledPlane
     from napari_maskrcnn.viewer.before_after import Example
 
@@ -196,7 +196,7 @@ def train(request: Request, gate: Gate) -> Generator[Any, None, Trained]:
     yield Progress(0, 0, "Reading the images")
     from napari_maskrcnn.core.checkpoints import read_checkpoint, write_checkpoint
     from napari_maskrcnn.core.fine_tuning import fine_tune, plan
-    from napari_maskrcnn.core.fine_tuning_state import read_history
+    from napari_maskrcnn.core.fine_tuning.state import read_history
     from napari_maskrcnn.viewer.before_after import examples
 
     annotated = yield from _read(request.sources)
@@ -232,7 +232,7 @@ def keep_best(name: str) -> Generator[Progress, None, Path]:
     yield Progress(0, 0, "Writing the model")
     yield from import_torch()
     from napari_maskrcnn.core.checkpoints import write_checkpoint
-    from napari_maskrcnn.core.fine_tuning_state import read_best
+    from napari_maskrcnn.core.fine_tuning.state import read_best
 
     best = read_best(run_folder(name))
     if best is None:

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_maskrcnn.core.fine_tuning_config import PARTS
+from napari_maskrcnn.core.fine_tuning.config import PARTS
 from napari_maskrcnn.core.model_store import run_folder
 from napari_maskrcnn.viewer.fine_tuning import fine_tuning_of
 from napari_maskrcnn.viewer.fine_tuning_job import Request

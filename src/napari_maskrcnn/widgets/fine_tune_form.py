@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_maskrcnn.core.checkpoints import list_models
-from napari_maskrcnn.core.fine_tuning_config import PARTS, FineTuneConfig
+from napari_maskrcnn.core.fine_tuning.config import PARTS, FineTuneConfig
 from napari_maskrcnn.core.model_store import free_name
 
 if TYPE_CHECKING:

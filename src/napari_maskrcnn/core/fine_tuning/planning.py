@@ -13,8 +13,9 @@ from .holding_out import hold_out
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .dataset import AnnotatedImage
-    from .fine_tuning_config import FineTuneConfig
+    from napari_maskrcnn.core.dataset import AnnotatedImage
+
+    from .config import FineTuneConfig
 
 # Below these numbers a person is told that figures and results mean little.
 FEW_OBJECTS = 10

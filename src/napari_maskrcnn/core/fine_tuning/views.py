@@ -11,11 +11,12 @@ from napari_maskrcnn.core import preload  # noqa: F401
 import numpy as np
 import torch
 
-from .atomic import replacing
-from .augmentation import Augmentation
-from .dataset import random_view
-from .fine_tuning_plan import object_counts
+from napari_maskrcnn.core.atomic import replacing
+from napari_maskrcnn.core.augmentation import Augmentation
+from napari_maskrcnn.core.dataset import random_view
+
 from .frozen_part import CutNetwork, FrozenOutput
+from .planning import object_counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from .dataset import AnnotatedImage
-    from .fine_tuning_config import FineTuneConfig
+    from napari_maskrcnn.core.dataset import AnnotatedImage
+
+    from .config import FineTuneConfig
 
     Target = dict[str, Tensor]
 

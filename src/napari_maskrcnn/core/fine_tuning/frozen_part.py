@@ -10,8 +10,8 @@ from napari_maskrcnn.core import preload  # noqa: F401
 import torch
 from torchvision.models.detection.image_list import ImageList
 
-from .encoding import computing
-from .reviewed import ReviewedOnly
+from napari_maskrcnn.core.encoding import computing
+from napari_maskrcnn.core.reviewed import ReviewedOnly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,7 +64,7 @@ class CutNetwork:
         Changed for good: what is frozen asks for no gradients, no batch normalisation
         updates its statistics, and `ReviewedOnly` is in its losses.
     part : str
-        A key of `fine_tuning_config.PARTS`.
+        A key of `config.PARTS`.
     precision : torch.dtype
         Below float32, everything runs under autocast.
     """

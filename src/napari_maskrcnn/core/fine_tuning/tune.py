@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING
 
 from napari_maskrcnn.core import preload  # noqa: F401
 
-from .checkpoints import Checkpoint, find_model, read_checkpoint
-from .fine_tuning_config import FineTuneConfig
-from .fine_tuning_job import FineTuneJob
-from .fine_tuning_plan import plan, replay_plan
+from napari_maskrcnn.core.checkpoints import Checkpoint, find_model, read_checkpoint
+from napari_maskrcnn.core.progress import Progress, relay
+
+from .config import FineTuneConfig
+from .job import FineTuneJob
 from .judging import Judge, Recommendation, recommend
-from .progress import Progress, relay
+from .planning import plan, replay_plan
 from .team import Team
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from .dataset import AnnotatedImage
-    from .fine_tuning_plan import FineTunePlan
-    from .instances import Instances
+    from napari_maskrcnn.core.dataset import AnnotatedImage
+    from napari_maskrcnn.core.instances import Instances
+
+    from .planning import FineTunePlan
 
 __all__ = [
     "FineTuneConfig",
@@ -84,7 +86,7 @@ class FineTuneResult:
     checkpoint : Checkpoint
         The best of the run, with its provenance. Nothing is overwritten with it.
     before, after : dict of str to float
-        AP of the old and the new model on what was held out; see `core.judging.Judge`.
+        AP of the old and the new model on what was held out; see `judging.Judge`.
     replay_before, replay_after : dict of str to float
         The same on the replay images; empty without them.
     better : bool
@@ -155,7 +157,7 @@ def fine_tune(
     parent : str
         Name of the model to start from, for the provenance; by default its file's.
     team : Team, optional
-        The processes that share the work; see `core.team.assembled`. All of them return
+        The processes that share the work; see `team.assembled`. All of them return
         the same model, the first one measures and writes.
 
     Yields

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .reviewed import UNREVIEWED
+from napari_maskrcnn.core.reviewed import UNREVIEWED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from .dataset import AnnotatedImage
+    from napari_maskrcnn.core.dataset import AnnotatedImage
 
     Split = tuple[list[AnnotatedImage], list[AnnotatedImage], list[str], str]
 

@@ -8,7 +8,7 @@ from napari_maskrcnn.core import preload  # noqa: F401
 
 import torch
 
-from .checkpoints import Checkpoint
+from napari_maskrcnn.core.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,20 +25,18 @@ from napari_maskrcnn.core.checkpoints import (
     read_checkpoint,
     write_checkpoint,
 )
-from napari_maskrcnn.core.class_rows import with_classes
 from napari_maskrcnn.core.dataset import annotated_image, make_target
 from napari_maskrcnn.core.detector import Detector
 from napari_maskrcnn.core.fine_tuning import FineTuneResult, advise
-from napari_maskrcnn.core.fine_tuning_config import FineTuneConfig
-from napari_maskrcnn.core.fine_tuning_state import read_best, read_history
-from napari_maskrcnn.core.frozen_part import CutNetwork
-from napari_maskrcnn.core.judging import recommend
+from napari_maskrcnn.core.fine_tuning.class_rows import with_classes
+from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig
+from napari_maskrcnn.core.fine_tuning.frozen_part import CutNetwork
+from napari_maskrcnn.core.fine_tuning.judging import recommend
+from napari_maskrcnn.core.fine_tuning.state import read_best, read_history
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.samples import nuclei_field
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_maskrcnn.core.dataset import AnnotatedImage
 
 CONFIG = FineTuneConfig(
@@ -263,9 +262,9 @@ def test_a_killed_run_gives_the_same_weights(
     """SIGKILL between two saved states: no handler runs, nothing is tidied."""
     if not hasattr(signal, "SIGKILL"):
         pytest.skip("needs a system with SIGKILL")
-    here = os.path.dirname(__file__)
+    here = Path(__file__).parent
     code = CHILD.format(
-        paths=[here, os.path.dirname(here)], folder=str(tmp_path / "run")
+        paths=[str(here), str(here.parents[1])], folder=str(tmp_path / "run")
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from .provenance import provenance
+from napari_maskrcnn.core.provenance import provenance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .checkpoints import Checkpoint
-    from .dataset import AnnotatedImage
-    from .fine_tuning_config import FineTuneConfig
-    from .fine_tuning_plan import FineTunePlan
-    from .fine_tuning_state import FineTuneState
+    from napari_maskrcnn.core.checkpoints import Checkpoint
+    from napari_maskrcnn.core.dataset import AnnotatedImage
+
+    from .config import FineTuneConfig
+    from .planning import FineTunePlan
+    from .state import FineTuneState
 
 
 def record(

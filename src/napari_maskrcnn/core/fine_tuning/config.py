@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .instances import check_fraction
+from napari_maskrcnn.core.instances import check_fraction
 
 if TYPE_CHECKING:
-    from .augmentation import Augmentation
+    from napari_maskrcnn.core.augmentation import Augmentation
 
 PARTS = {
     "heads": "box and mask heads",
@@ -134,7 +134,7 @@ class FineTuneConfig:
         """Return the configuration with its augmentation spelt out."""
         if self.augmentation is not None:
             return self
-        from .augmentation import Augmentation
+        from napari_maskrcnn.core.augmentation import Augmentation
 
         mild = Augmentation(
             scale_jitter=1.5, invert=0.0, blur=0.1, noise=0.15, illumination=0.1,
@@ -150,7 +150,7 @@ class FineTuneConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FineTuneConfig:
         """Make a configuration from parsed JSON; ValueError for unknown keys."""
-        from .augmentation import Augmentation
+        from napari_maskrcnn.core.augmentation import Augmentation
 
         values = dict(values)
         try:

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
-from .detector import Detector
-from .metrics import evaluate
-from .progress import relay
-from .recipe import Recipe
+from napari_maskrcnn.core.detector import Detector
+from napari_maskrcnn.core.metrics import evaluate
+from napari_maskrcnn.core.progress import relay
+from napari_maskrcnn.core.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from .checkpoints import Checkpoint
-    from .dataset import AnnotatedImage
-    from .encoding import Encoding
-    from .instances import Instances
+    from napari_maskrcnn.core.checkpoints import Checkpoint
+    from napari_maskrcnn.core.dataset import AnnotatedImage
+    from napari_maskrcnn.core.encoding import Encoding
+    from napari_maskrcnn.core.instances import Instances
 
 THRESHOLDS = (0.5, 0.75)
 # Below this part of the objects the old proposals are too bad for new heads alone.
@@ -129,7 +129,7 @@ def _nothing() -> None:
 
 
 def _object_boxes(item: AnnotatedImage) -> Tensor:
-    from .dataset import make_target
+    from napari_maskrcnn.core.dataset import make_target
 
     return make_target(item.label_image, item.class_ids)["boxes"]
 
@@ -213,7 +213,7 @@ class Recommendation:
     Parameters
     ----------
     train : str
-        A key of `fine_tuning_config.PARTS`.
+        A key of `config.PARTS`.
     proposed : float
         Part of the annotated objects that the old model's proposals cover.
     sentence : str

@@ -11,9 +11,13 @@ from napari_maskrcnn.core import preload  # noqa: F401
 
 import torch
 
-from .atomic import replacing
-from .checkpoints import Checkpoint, read_checkpoint, write_checkpoint
-from .training_state import (
+from napari_maskrcnn.core.atomic import replacing
+from napari_maskrcnn.core.checkpoints import (
+    Checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from napari_maskrcnn.core.training_state import (
     CONFIG_NAME,
     HISTORY_NAME,
     STATE_NAME,
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-    from .fine_tuning_config import FineTuneConfig
+    from .config import FineTuneConfig
 
 BEST_NAME = "best.safetensors"
 VIEWS_NAME = "views"

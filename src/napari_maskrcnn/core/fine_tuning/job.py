@@ -11,14 +11,19 @@ from napari_maskrcnn.core import preload  # noqa: F401
 
 import torch
 
-from .checkpoints import Checkpoint
+from napari_maskrcnn.core.checkpoints import Checkpoint
+from napari_maskrcnn.core.devices import (
+    choose_device,
+    inference_precision,
+    memory_format,
+)
+from napari_maskrcnn.core.training_config import learning_rate
+
 from .class_rows import with_classes
-from .devices import choose_device, inference_precision, memory_format
-from .fine_tuning_record import identity, record
-from .fine_tuning_state import LOG_EVERY, VIEWS_NAME, FineTuneRun, initial_state
 from .frozen_part import CutNetwork
 from .judging import Judge, Recommendation, recommend, scores
-from .training_config import learning_rate
+from .record import identity, record
+from .state import LOG_EVERY, VIEWS_NAME, FineTuneRun, initial_state
 from .views import Views
 
 if TYPE_CHECKING:
@@ -27,11 +32,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from .dataset import AnnotatedImage
-    from .fine_tuning_config import FineTuneConfig
-    from .fine_tuning_plan import FineTunePlan
+    from napari_maskrcnn.core.dataset import AnnotatedImage
+    from napari_maskrcnn.core.instances import Instances
+
+    from .config import FineTuneConfig
     from .frozen_part import FrozenOutput
-    from .instances import Instances
+    from .planning import FineTunePlan
     from .team import Team
 
     Replay = tuple[Sequence[AnnotatedImage], Sequence[AnnotatedImage]]
@@ -51,7 +57,7 @@ class FineTuneJob:
     config : FineTuneConfig
         With its augmentation spelt out.
     device, folder, parent, team
-        See `fine_tuning.fine_tune`.
+        See `tune.fine_tune`.
     """
 
     def __init__(

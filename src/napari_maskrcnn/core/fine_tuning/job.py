@@ -21,7 +21,8 @@ from napari_maskrcnn.core.training_config import learning_rate
 
 from .class_rows import with_classes
 from .frozen_part import CutNetwork
-from .judging import Judge, Recommendation, recommend, scores
+from .judging import Recommendation, recommend
+from .measuring import PROPOSED, Measuring, on_held_out, on_replay
 from .record import identity, record
 from .state import LOG_EVERY, VIEWS_NAME, FineTuneRun, initial_state
 from .views import Views
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_maskrcnn.core.dataset import AnnotatedImage
-    from napari_maskrcnn.core.instances import Instances
 
     from .config import FineTuneConfig
     from .frozen_part import FrozenOutput
@@ -101,13 +101,12 @@ class FineTuneJob:
             float(checkpoint.config["object_size"]),
             folder / VIEWS_NAME if folder else None,
         )
-        self._judged = {"": chosen.judging, "replay_": replay[1]}
-        self._judges: dict[str, Judge] = {}
+        # Of several processes one measures for all.
+        judged = (chosen.judging, replay[1]) if team.leads else ((), ())
+        self.measuring = Measuring(
+            checkpoint, self._start, *judged, str(self.device), config
+        )
         self.last_validation: dict[str, float] = {}
-        self.found_before: tuple[Instances, ...] = ()
-        self.found_after: tuple[Instances, ...] = ()
-        self.after: dict[str, float] = {}
-        self.replay_after: dict[str, float] = {}
 
     # How far it is.
 
@@ -143,50 +142,63 @@ class FineTuneJob:
             return False
         return self.fraction >= 1 or step % self.config.validate_every == 0
 
-    # Before.
+    # Measuring.
 
     @property
     def before(self) -> dict[str, float]:
         """The old model's figures."""
-        return _without(self.state.before, ("replay_", "proposed"))
+        return on_held_out(self.state.before)
+
+    @property
+    def after(self) -> dict[str, float]:
+        """The best model's figures."""
+        return on_held_out(self.state.best_scores)
 
     @property
     def replay_before(self) -> dict[str, float]:
         """The old model's figures on the replay images."""
-        return _only(self.state.before, "replay_")
+        return on_replay(self.state.before)
+
+    @property
+    def replay_after(self) -> dict[str, float]:
+        """The best model's figures on the replay images."""
+        return on_replay(self.state.best_scores)
 
     @property
     def recommendation(self) -> Recommendation:
         """What to train; see there."""
-        return recommend(self.state.before["proposed"], self.after)
+        return recommend(self.state.before[PROPOSED], self.after)
 
     def measure_before(self) -> Generator[None, None, None]:
         """Measure the old model on all that is held out, once a run."""
-        figures: dict[str, float] = {}
-        frozen_trunk = self.config.train == "heads"
-        for prefix, items in self._judged.items():
-            if not items or not self.team.leads:
-                continue
-            old = Judge(
-                self._old, items, str(self.device), budget=self.config.memory_budget
-            )
-            found = yield from old.instances()
-            figures |= _prefixed(prefix, scores(items, found))
-            if not prefix:
-                self.found_before = tuple(found)
-                figures["proposed"] = yield from old.proposed()
-            self._judges[prefix] = Judge(
-                self._start,
-                items,
-                str(self.device),
-                encodings=old.encodings if frozen_trunk else None,
-                budget=self.config.memory_budget,
-            )
+        figures = yield from self.measuring.measure_old()
         if not self.state.before:
             self.state.before = self.team.share(figures)
             self.run.log(self.state, figures)
             self.save()
         self.synchronise()
+
+    def validate(self) -> Generator[None, None, None]:
+        """Measure the averaged weights; keep them if they are the best so far."""
+        state = self.state
+        found = self.team.share((yield from self.measuring.measure(state.average)))
+        self.last_validation = found
+        self.run.log(state, found)
+        if not state.best or _merit(found) > _merit(state.best_scores):
+            state.best = {key: value.clone() for key, value in state.average.items()}
+            state.best_step, state.best_scores = state.step, found
+            state.without_gain = 0
+            self.run.keep_best(self.best_checkpoint())
+        else:
+            state.without_gain += 1
+        state.validated = state.step
+        self.synchronise()
+        self.save()
+
+    def measure_after(self) -> Generator[None, None, None]:
+        """Segment what is held out with the best weights."""
+        yield from self.measuring.find(self.state.best)
+        self.save()
 
     # A step.
 
@@ -261,50 +273,6 @@ class FineTuneJob:
         for key, parameter in self.state.learning.items():
             self.state.average[key].lerp_(parameter.detach(), 1 - decay)
 
-    # Measuring.
-
-    def validate(self) -> Generator[None, None, None]:
-        """Measure the averaged weights; keep them if they are the best so far."""
-        state = self.state
-        found = yield from self._measure(state.average)
-        self.last_validation = found
-        self.run.log(state, found)
-        if not state.best or _merit(found) > _merit(state.best_scores):
-            state.best = {key: value.clone() for key, value in state.average.items()}
-            state.best_step, state.best_scores = state.step, found
-            state.without_gain = 0
-            self.run.keep_best(self.best_checkpoint())
-        else:
-            state.without_gain += 1
-        state.validated = state.step
-        self.synchronise()
-        self.save()
-
-    def measure_after(self) -> Generator[None, None, None]:
-        """Segment what is held out with the best weights."""
-        if self.team.leads:
-            self._load(self.state.best)
-            self.found_after = tuple((yield from self._judges[""].instances()))
-        self.after = _without(self.state.best_scores, ("replay_",))
-        self.replay_after = _only(self.state.best_scores, "replay_")
-        self.save()
-
-    def _measure(
-        self, weights: dict[str, Tensor]
-    ) -> Generator[None, None, dict[str, float]]:
-        self._load(weights)
-        figures: dict[str, float] = {}
-        for prefix, judge in self._judges.items():
-            figures |= _prefixed(prefix, (yield from judge.scores()))
-        return self.team.share(figures)
-
-    def _load(self, weights: dict[str, Tensor]) -> None:
-        for judge in self._judges.values():
-            judge.load(
-                {**self._start.state, **weights},
-                trunk_changed=self.config.train != "heads",
-            )
-
     # Keeping.
 
     def best_checkpoint(self) -> Checkpoint:
@@ -341,19 +309,3 @@ def _precision(name: str, device: torch.device) -> torch.dtype:
 def _merit(figures: dict[str, float]) -> float:
     """What the best model is chosen by."""
     return (figures["ap50"] + figures["ap75"]) / 2
-
-
-def _prefixed(prefix: str, figures: dict[str, float]) -> dict[str, float]:
-    return {prefix + key: value for key, value in figures.items()}
-
-
-def _only(figures: dict[str, float], prefix: str) -> dict[str, float]:
-    return {
-        key.removeprefix(prefix): value
-        for key, value in figures.items()
-        if key.startswith(prefix)
-    }
-
-
-def _without(figures: dict[str, float], prefixes: tuple[str, ...]) -> dict[str, float]:
-    return {k: value for k, value in figures.items() if not k.startswith(prefixes)}

@@ -13,15 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from napari_maskrcnn.core.recovery import (
+from napari_maskrcnn.core.corrections import (
     Corrections,
-    DamagedFileError,
     ImageIdentity,
     SavedPlane,
     Summary,
+    identify,
+)
+from napari_maskrcnn.core.recovery import (
+    DamagedFileError,
     corrections_files,
     corrections_path,
-    identify,
     read_corrections,
     read_summary,
     runs_of,

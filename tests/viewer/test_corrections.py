@@ -14,13 +14,10 @@ import numpy as np
 import pytest
 from viewer_samples import outcome, squares
 
+from napari_maskrcnn.core.corrections import Corrections, SavedPlane, Summary, identify
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.core.recovery import (
-    Corrections,
-    SavedPlane,
-    Summary,
     corrections_path,
-    identify,
     read_corrections,
     write_corrections,
 )

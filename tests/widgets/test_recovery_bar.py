@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_maskrcnn.core.recovery import (
-    Corrections,
-    SavedPlane,
-    Summary,
-    corrections_path,
-    identify,
-    write_corrections,
-)
+from napari_maskrcnn.core.corrections import Corrections, SavedPlane, Summary, identify
+from napari_maskrcnn.core.recovery import corrections_path, write_corrections
 from napari_maskrcnn.viewer.recovery import recovery_of
 from napari_maskrcnn.viewer.session import session_of
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image, Labels
 
-    from napari_maskrcnn.core.recovery import ImageIdentity
+    from napari_maskrcnn.core.corrections import ImageIdentity
     from napari_maskrcnn.viewer.layers import Plane
     from napari_maskrcnn.viewer.recovery_job import Offer
     from napari_maskrcnn.viewer.session import Session

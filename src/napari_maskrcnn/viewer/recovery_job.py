@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_maskrcnn.core.progress import Progress
-from napari_maskrcnn.core.recovery import (
+from napari_maskrcnn.core.corrections import (
     Corrections,
-    DamagedFileError,
     ImageIdentity,
     SavedPlane,
     Summary,
+    identify,
+)
+from napari_maskrcnn.core.progress import Progress
+from napari_maskrcnn.core.recovery import (
+    DamagedFileError,
     corrections_files,
     corrections_path,
-    identify,
     read_summary,
     set_aside,
     write_corrections,

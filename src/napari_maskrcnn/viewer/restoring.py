@@ -21,7 +21,7 @@ from napari_maskrcnn.viewer.recovery_job import with_free_ids_only
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
-    from napari_maskrcnn.core.recovery import Corrections, SavedPlane
+    from napari_maskrcnn.core.corrections import Corrections, SavedPlane
     from napari_maskrcnn.viewer.painting import PlaneRecord
     from napari_maskrcnn.viewer.session import Session
 

@@ -49,7 +49,9 @@ bench: virtual-display $(VENV)/.installed-test
 	done
 
 screenshots: virtual-display $(VENV)/.installed-test
-	$(VENV)/bin/python docs/screenshots.py
+	@for script in docs/screenshots*.py; do \
+		echo "== $$script"; $(VENV)/bin/python $$script || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build dist site demo htmlcov .coverage

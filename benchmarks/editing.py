@@ -16,11 +16,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+# Nothing is left behind among a person's unsaved corrections.
+os.environ["NAPARI_MASKRCNN_STATE"] = tempfile.mkdtemp()
 
 from napari_maskrcnn.core import preload  # noqa: F401  # isort: skip
 

@@ -11,8 +11,13 @@ emulated on the CPU and takes its part.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 import time
+
+# Nothing is left behind among a person's unsaved corrections.
+os.environ["NAPARI_MASKRCNN_STATE"] = tempfile.mkdtemp()
 
 import napari
 from measure import Stalls, rest

@@ -14,10 +14,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+# Nothing is left behind among a person's unsaved corrections.
+os.environ["NAPARI_MASKRCNN_STATE"] = tempfile.mkdtemp()
 
 from napari_maskrcnn.core import preload  # noqa: F401  # isort: skip
 import torch  # isort: skip

@@ -14,6 +14,7 @@ from pathlib import Path
 
 # Before napari reads its settings: the picture shows the defaults.
 os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
+os.environ["NAPARI_MASKRCNN_STATE"] = tempfile.mkdtemp()
 
 from napari_maskrcnn.core import preload  # noqa: F401  # isort: skip
 
@@ -69,7 +70,7 @@ def main() -> None:
     QTest.mouseClick(widget.buttons["split_line"], Qt.MouseButton.LeftButton)
     canvas = canvas_in(window)
     along = middles[other] - middles[one]
-    across = np.array([-along[1], along[0]]) / np.linalg.norm(along) * 14 * 9
+    across = np.array([-along[1], along[0]]) / np.linalg.norm(along) * 9 * 9
     for step in (-1.0, -0.5, 0.0, 0.5, 1.0):
         y, x = np.array([canvas.height(), canvas.width()]) / 2 + step * across
         point = QPoint(round(x), round(y))

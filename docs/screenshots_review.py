@@ -15,6 +15,7 @@ from typing import Any
 
 # Before napari reads its settings: the pictures show the defaults.
 os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
+os.environ["NAPARI_MASKRCNN_STATE"] = tempfile.mkdtemp()
 
 from napari_maskrcnn.core import preload  # noqa: F401  # isort: skip
 
@@ -82,6 +83,7 @@ def main() -> None:
     click(widget.next_button)
     for _ in range(4):
         click(widget.approve_button)
+    viewer.reset_view()
     take("queue")
     widget.classes.name_edit.setText("dividing")
     click(widget.classes.add_button)

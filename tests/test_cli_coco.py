@@ -65,16 +65,27 @@ def test_label_images_go_out_and_come_back(
     assert (code, errors) == (0, "")
     assert "4 objects in 2 images" in text
     rows = json.loads(path.read_text())["images"]
-    assert [row["file_name"] for row in rows] == ["a.png", "b.tif"]
+    assert [row["file_name"] for row in rows] == ["images/a.png", "labels/b.tif"]
+    assert run("check", path)[:2] == (0, "No fault found\n")
     back = tmp_path / "back"
     code, text, errors = run("convert", path, back)
     assert code == 0
     assert "Wrote 2 label images" in text
-    assert len(errors.splitlines()) == 2  # the images lie in other folders
+    assert errors == ""
     for source, target in (("a_labels.tif", "a_labels.tif"), ("b.tif", "b_labels.tif")):
         before, after = read_image(labels / source), read_image(back / target)
         assert before.dtype == after.dtype
         np.testing.assert_array_equal(before, after)
+
+
+def test_images_elsewhere_are_named_by_their_name_alone(
+    labels: Path, tmp_path: Path, run: Run
+) -> None:
+    path = tmp_path / "coco" / "all.json"
+    path.parent.mkdir()
+    assert run("convert", labels, path)[0] == 0
+    rows = json.loads(path.read_text())["images"]
+    assert [row["file_name"] for row in rows] == ["a_labels.tif", "b.tif"]
 
 
 def test_one_label_image_and_polygons(labels: Path, tmp_path: Path, run: Run) -> None:
@@ -84,7 +95,7 @@ def test_one_label_image_and_polygons(labels: Path, tmp_path: Path, run: Run) ->
     assert code == 0
     assert "2 polygons, 0 RLE" in text
     assert errors.splitlines() == [
-        "a_labels.tif, label 3: 1 hole of 9 pixels; filled: a polygon holds none"
+        "labels/a_labels.tif, label 3: 1 hole of 9 pixels; filled: a polygon holds none"
     ]
 
 

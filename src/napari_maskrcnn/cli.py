@@ -265,7 +265,8 @@ def check(
     faults = check_file(file, folder=images)
     for fault in faults:
         typer.echo(str(fault))
-    typer.echo(f"{len(faults)} faults" if faults else "No fault found")
+    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    typer.echo(count if faults else "No fault found")
     if faults:
         raise typer.Exit(1)
 

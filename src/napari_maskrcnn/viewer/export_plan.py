@@ -164,6 +164,10 @@ def _common_planes(parts: Sequence[Part]) -> int | None:
     return first.planes
 
 
+def _without_class(count: int) -> str:
+    return "1 object has no class" if count == 1 else f"{count:,} objects have no class"
+
+
 def _plane_objects(parts: Sequence[Part], plane: int, plan: Plan) -> CocoObjects:
     tables = []
     for part in parts:
@@ -171,7 +175,7 @@ def _plane_objects(parts: Sequence[Part], plane: int, plan: Plan) -> CocoObjects
         if unnamed:
             where = part.name if part.planes is None else f"{part.name}, plane {plane}"
             plan.remarks.append(
-                f"{where}: {unnamed} objects have no class; written as {NO_CLASS!r}"
+                f"{where}: {_without_class(unnamed)}; written as {NO_CLASS!r}"
             )
         tables.append((part.name, objects))
     return joined(tables)

@@ -36,7 +36,8 @@ def labels_to_coco(
         The COCO file.
     images : Path, optional
         Folder of the images, whose file names are then written; without it, the names
-        of the label images are.
+        of the label images are. A file below the folder of ``out`` is named by its way
+        from there, so that every reader finds it; others by their name alone.
     mode : str
         As of `write_coco`.
 
@@ -59,8 +60,17 @@ def labels_to_coco(
             )
         image = known.get(path.stem.removesuffix(LABELS_ENDING), path)
         source = Source(path=image.name, dtype=label_image.dtype.name)
-        rows.append(CocoImage(image.name, label_image, source=source))
+        rows.append(
+            CocoImage(_name_from(out.parent, image), label_image, source=source)
+        )
     return write_coco(out, rows, mode=mode)
+
+
+def _name_from(folder: Path, file: Path) -> str:
+    folder, path = folder.resolve(), file.resolve()
+    if path.is_relative_to(folder):
+        return path.relative_to(folder).as_posix()
+    return file.name
 
 
 def coco_to_labels(path: Path, out: Path) -> tuple[list[Path], tuple[Fault, ...]]:

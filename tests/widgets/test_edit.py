@@ -147,6 +147,41 @@ def test_an_edit_is_one_step(
     there_and_back(layer, before, hands)
 
 
+# Where to click, and which object is there.
+CLICKED = {
+    "delete": ((55, 95), 5),
+    "grow": ((20, 15), 1),
+    "shrink": ((20, 15), 1),
+    "smooth": ((55, 60), 4),
+    "fill_holes": ((20, 67), 2),
+    "keep_largest": ((55, 15), 3),
+    "split_parts": ((20, 29), 1),
+}
+
+
+@pytest.mark.parametrize("name", CLICKED)
+def test_an_edit_of_the_object_that_was_clicked(
+    viewer: Any, edit: EditWidget, hands: Hands, name: str
+) -> None:
+    layer = add_objects(viewer)
+    viewer.add_image(np.zeros(layer.data.shape))
+    viewer.reset_view()
+    select(layer, [40])
+    before = Snapshot(layer)
+    place, index = CLICKED[name]
+    hands.click(place)
+    assert edit.selected_label.text() == f"Object {index} selected"
+    hands.key(name)
+    assert edit.status.level == "info"
+    changed = np.unique(before.data[before.data != layer.data]).tolist()
+    assert set(changed) <= {0, index}
+    check_table(layer)
+    there_and_back(layer, before, hands)
+    # The background selects nothing.
+    hands.click((2, 2))
+    assert edit.selected_label.text() != "Nothing selected"
+
+
 def test_what_an_object_had_stays_with_it(viewer: Any, hands: Hands) -> None:
     layer = add_objects(viewer)
     select(layer, [1])
@@ -162,7 +197,7 @@ def test_what_an_object_had_stays_with_it(viewer: Any, hands: Hands) -> None:
     assert not table.loc[1, "reviewed"]
 
 
-@pytest.mark.parametrize("name", [*SELECTED, "split_line", "draw"])
+@pytest.mark.parametrize("name", [*SELECTED, "split_line", "draw", "brush"])
 def test_on_a_plane_of_a_stack_and_after_leaving_it(
     viewer: Any, edit: EditWidget, hands: Hands, name: str
 ) -> None:
@@ -175,10 +210,14 @@ def test_on_a_plane_of_a_stack_and_after_leaving_it(
         hands.drag((5, 22), (20, 22), (35, 22))
     elif name == "draw":
         hands.drag((35, 80), (35, 100), (42, 100), (42, 80))
+    elif name == "brush":
+        hands.drag((40, 90), (40, 100))
+        edit.session._on_settled()
+        layer.mode = "pan_zoom"
     assert edit.status.level == "info"
     np.testing.assert_array_equal(layer.data[2:], before.data[2:])
     check_table(layer)
-    if name in ("draw", "split_parts", "split_line"):
+    if name in ("draw", "brush", "split_parts", "split_line"):
         assert layer.features.set_index("index").loc[16, "plane"] == 1
     viewer.dims.set_point(0, 3)
     there_and_back(layer, before, hands)
@@ -192,12 +231,15 @@ def test_on_a_plane_of_a_stack_and_after_leaving_it(
     before.check(layer)
 
 
-def test_merging_by_clicks(viewer: Any, edit: EditWidget, hands: Hands) -> None:
+@pytest.mark.parametrize("by", ["button", "key"])
+def test_merging_by_clicks(
+    viewer: Any, edit: EditWidget, hands: Hands, by: str
+) -> None:
     layer = add_objects(viewer)
     viewer.reset_view()
     select(layer, [40])
     before = Snapshot(layer)
-    hands.key("merge")
+    getattr(hands, by)("merge")
     assert edit.buttons["merge"].isChecked()
     hands.click((20, 15))
     assert "join to object 1" in edit.status.text()
@@ -263,11 +305,12 @@ def test_a_new_object_by_its_outline(
     there_and_back(layer, before, hands)
 
 
-def test_a_new_object_by_the_brush(viewer: Any, hands: Hands) -> None:
+@pytest.mark.parametrize("by", ["button", "key"])
+def test_a_new_object_by_the_brush(viewer: Any, hands: Hands, by: str) -> None:
     layer = add_objects(viewer)
     viewer.reset_view()
     before = Snapshot(layer)
-    hands.key("brush")
+    getattr(hands, by)("brush")
     assert layer.selected_label == 6
     assert str(layer.mode) == "paint"
     hands.drag((35, 90), (35, 95), (35, 100))

@@ -23,7 +23,8 @@ from qtpy.QtWidgets import (
 from napari_maskrcnn.viewer.actions import action_named, actions_of
 from napari_maskrcnn.viewer.editor import MODES, editor_of
 from napari_maskrcnn.viewer.keys import LayerKeys
-from napari_maskrcnn.viewer.selection import selected_ids
+from napari_maskrcnn.viewer.looking import Clicks
+from napari_maskrcnn.viewer.selection import select, selected_ids
 from napari_maskrcnn.viewer.session import Session, session_of
 from napari_maskrcnn.widgets.canvas_line import CanvasLine, canvas_in
 from napari_maskrcnn.widgets.parts import StatusLine, theme_named
@@ -66,6 +67,7 @@ class EditWidget(QWidget):
         self.editor = editor
         self._keys: LayerKeys | None = None
         self._line: CanvasLine | None = None
+        self._clicks: Clicks | None = None
         self._followed: weakref.ref[Labels] | None = None
         self._follows_window = False
         self._make_parts()
@@ -86,8 +88,8 @@ class EditWidget(QWidget):
         self.layer_box.setMinimumContentsLength(12)
         self.selected_label = QLabel()
         self.selected_label.setToolTip(
-            "The buttons and keys act on this; click an object in the table of the "
-            "Review widget, or pick one with napari's colour picker [L]"
+            "The buttons and keys act on this; click an object in the image, or in the "
+            "table of the Review widget, where you can select several"
         )
         self.parts_box = QSpinBox()
         self.parts_box.setRange(2, 20)
@@ -182,6 +184,9 @@ class EditWidget(QWidget):
             self._keys = LayerKeys(
                 viewer, {name: partial(self.editor.run, name) for name in names}
             )
+        if self._clicks is None:
+            self._clicks = Clicks(viewer, self.layer, self._on_clicked)
+            self._clicks.listen()
         canvas = canvas_in(self.window())
         if self._line is None and canvas is not None:
             self._line = CanvasLine(canvas, viewer, self.editor.tracer)
@@ -192,6 +197,9 @@ class EditWidget(QWidget):
         if self._keys is not None:
             self._keys.release()
             self._keys = None
+        if self._clicks is not None:
+            self._clicks.stop()
+            self._clicks = None
         if self._line is not None:
             self._line.release()
             self._line = None
@@ -249,6 +257,15 @@ class EditWidget(QWidget):
         ids = selected_ids(layer) if layer is not None else []
         words = f"Object {ids[0]}" if len(ids) == 1 else f"{len(ids)} objects"
         self.selected_label.setText(f"{words} selected" if ids else "Nothing selected")
+
+    def _on_clicked(self, index: int) -> None:
+        """Select the object that was clicked in the image, for buttons and keys."""
+        layer, viewer = self.layer(), self.session.viewer
+        if layer is None or viewer is None or self.editor.mode:
+            return
+        select(layer, [index])
+        viewer.layers.selection.active = layer
+        self._on_selected()
 
     def _on_mode(self) -> None:
         for name in MODES:

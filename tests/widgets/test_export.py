@@ -207,7 +207,7 @@ def test_an_export_can_be_cancelled(
     assert not widget.export_button.isEnabled()
     with qtbot.waitSignal(widget.jobs.progressed, timeout=20_000):
         pass
-    qtbot.mouseClick(widget.cancel_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(widget.run_row.cancel_button, Qt.MouseButton.LeftButton)
     wait(widget, qtbot)
     qtbot.waitUntil(lambda: widget.jobs._leaving is None, timeout=20_000)
     assert "Cancelled" in widget.status.text()

@@ -68,7 +68,7 @@ def store(
 def open_fine_tune(viewer: Any) -> tuple[Any, FineTuneWidget]:
     """Dock the widget, set to a short run of the network of random weights."""
     dock, widget = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Fine-tune")
-    widget.form.choose_model("junk")
+    widget.form.model_box.choose("junk")
     widget.form.base = BASE
     widget.form.unit_box.setCurrentText("steps")
     widget.form.length_box.setValue(4)
@@ -123,7 +123,7 @@ def start_endless(qtbot: QtBot, widget: FineTuneWidget) -> None:
 
 def test_without_layers_the_widget_says_how_to_begin(widget: FineTuneWidget) -> None:
     assert not widget.run_button.isEnabled()
-    assert not widget.cancel_button.isEnabled()
+    assert not widget.run_row.cancel_button.isEnabled()
     assert "Open an image" in widget.status.text()
     assert widget.form.name() == "junk-1"
     widget.sources.kind_box.setCurrentIndex(1)
@@ -272,7 +272,7 @@ def test_cancel_answers_at_once_and_keeps_the_best(
     add_fields(viewer, 3)
     start_endless(qtbot, widget)
     begin = time.monotonic()
-    click(qtbot, widget.cancel_button)
+    click(qtbot, widget.run_row.cancel_button)
     assert widget.run_button.isEnabled()
     assert "is kept" in widget.status.text()
     assert time.monotonic() - begin < 1
@@ -300,7 +300,7 @@ def test_another_choice_gets_another_name(
 ) -> None:
     add_fields(viewer, 3)
     start_endless(qtbot, widget)
-    click(qtbot, widget.cancel_button)
+    click(qtbot, widget.run_row.cancel_button)
     widget.form.train("rpn")
     widget.form.length_box.setValue(1)
     click(qtbot, widget.run_button)
@@ -349,9 +349,9 @@ def test_a_run_outlives_its_dock_and_a_new_one_finds_it(
     gc.collect()
     _, again = open_fine_tune(viewer)
     assert again.tuning is tuning
-    assert again.cancel_button.isEnabled()
+    assert again.run_row.cancel_button.isEnabled()
     assert again.curves.isVisibleTo(again)
-    click(qtbot, again.cancel_button)
+    click(qtbot, again.run_row.cancel_button)
     assert again.result.isVisibleTo(again)
     qtbot.waitUntil(lambda: tuning.jobs._leaving is None, timeout=TIMEOUT)
     again.session.release()
@@ -442,5 +442,5 @@ def test_planes_of_a_stack_are_learnt_from_and_the_next_one_follows(
 def test_free_names(widget: FineTuneWidget) -> None:
     assert widget.form.name() == free_name("junk")
     widget.form.name_edit.setText("mine")
-    widget.form.choose_model("nuclei")
+    widget.form.model_box.choose("nuclei")
     assert widget.form.name() == "mine"

@@ -52,3 +52,10 @@ def relay(
             result: Result = stop.value
             return result
         yield record()
+
+
+def duration(seconds: float) -> str:
+    """Return a rounded duration in words."""
+    if seconds < 90:
+        return f"{round(seconds)} s"
+    return f"{round(seconds / 60)} min"

@@ -5,38 +5,34 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import (
-    QLabel,
-    QMainWindow,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QLabel
 
 from napari_maskrcnn.viewer.export_jobs import export_jobs
 from napari_maskrcnn.viewer.export_parts import part_of, picture_of
 from napari_maskrcnn.viewer.export_plan import Request, coco_path
 from napari_maskrcnn.viewer.layers import spatial_shape
 from napari_maskrcnn.viewer.recovery import recovery_of
-from napari_maskrcnn.viewer.session import Session, session_of
 from napari_maskrcnn.viewer.workers import describe_error
-from napari_maskrcnn.widgets.export_form import ExportForm, row
+from napari_maskrcnn.widgets.dock import Dock
+from napari_maskrcnn.widgets.export_form import ExportForm
 from napari_maskrcnn.widgets.export_layers import LayerList
 from napari_maskrcnn.widgets.parts import (
     PrimaryButton,
+    ProgressRow,
     StatusLine,
-    scrolled,
-    theme_named,
+    bold,
+    button,
+    paragraph,
+    row,
 )
 
 if TYPE_CHECKING:
     from napari.layers import Labels
-    from qtpy.QtGui import QShowEvent
 
     from napari_maskrcnn.core.progress import Progress
     from napari_maskrcnn.viewer.export_report import Report
+    from napari_maskrcnn.viewer.session import Session
 
 # How long the form and the pixels must rest before what they give is looked at.
 REST_MS = 600
@@ -45,7 +41,7 @@ MAX_PIXELS = 2**27
 MOST_REMARKS = 8
 
 
-class ExportWidget(QWidget):
+class ExportWidget(Dock):
     """Choose layers, see what will be written and what is wrong with it, write it.
 
     Parameters
@@ -57,15 +53,13 @@ class ExportWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
-        super().__init__()
-        self.session = session or session_of(napari_viewer)
+        super().__init__(napari_viewer, session)
         self.jobs = export_jobs(self.session)
         self._exported: list[weakref.ref[Labels]] = []
-        self._follows_window = False
         self._make_parts()
         self._lay_out()
         self._connect()
-        self._on_theme()
+        self.use_theme()
         self._on_layers()
 
     # ---- building
@@ -73,57 +67,36 @@ class ExportWidget(QWidget):
     def _make_parts(self) -> None:
         self.layer_list = LayerList(self.session)
         self.form = ExportForm()
-        self.check_button = QPushButton("Check")
-        self.check_button.setToolTip("Look again at what will be written")
-        self.heading = QLabel("Will be written")
-        font = self.heading.font()
-        font.setBold(True)
-        self.heading.setFont(font)
-        self.report_label = QLabel()
-        self.report_label.setWordWrap(True)
-        self.report_label.setTextInteractionFlags(
-            Qt.TextInteractionFlag.TextSelectableByMouse
-        )
+        self.check_button = button("Check", "Look again at what will be written")
+        self.heading = bold(QLabel("Will be written"))
+        self.report_label = paragraph()
         self.remarks = StatusLine()
         self.export_button = PrimaryButton("Export")
         self.export_button.setToolTip("Write the file, and the images if so chosen")
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setToolTip("Stop; no file is left half written")
-        self.progress_bar = QProgressBar()
-        self.progress_bar.setToolTip("How far the export has come")
+        self.run_row = ProgressRow(
+            "How far the export has come", "Stop; no file is left half written"
+        )
         self.status = StatusLine()
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(REST_MS)
 
     def _lay_out(self) -> None:
-        head = row(self.heading, self.check_button)
-        run = row(self.progress_bar, self.cancel_button)
-        content = QWidget()
-        column = QVBoxLayout(content)
-        for part in (
+        self.stack(
             self.layer_list,
             self.form,
-            head,
+            row(self.heading, self.check_button),
             self.report_label,
             self.remarks,
             self.export_button,
-            run,
+            self.run_row,
             self.status,
-        ):
-            if isinstance(part, QWidget):
-                column.addWidget(part)
-            else:
-                column.addLayout(part)
-        column.addStretch(1)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scrolled(content, self))
-        self.setMinimumWidth(300)
+            width=300,
+        )
 
     def _connect(self) -> None:
         self.session.layers_changed.connect(self._on_layers)
-        self.session.theme_changed.connect(self._on_theme)
+        self.session.released.connect(self.jobs.cancel)
         self.jobs.changed.connect(self._on_job)
         self.jobs.progressed.connect(self._on_progress)
         self.jobs.returned.connect(self._on_returned)
@@ -133,7 +106,7 @@ class ExportWidget(QWidget):
         self.form.changed.connect(self._on_changed)
         self.check_button.clicked.connect(self._on_check)
         self.export_button.clicked.connect(self._on_export)
-        self.cancel_button.clicked.connect(self._on_cancel)
+        self.run_row.cancel_button.clicked.connect(self._on_cancel)
         self._rest.timeout.connect(self._on_rested)
 
     # ---- reading the form
@@ -161,22 +134,6 @@ class ExportWidget(QWidget):
 
     # ---- the session tells
 
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Follow the window that the widget is shown in."""
-        super().showEvent(event)
-        window = self.window()
-        if isinstance(window, QMainWindow) and not self._follows_window:
-            self._follows_window = True
-            window.destroyed.connect(self.jobs.cancel)
-
-    def _on_theme(self) -> None:
-        viewer = self.session.viewer
-        if viewer is not None:
-            theme = theme_named(viewer.theme)
-            self.export_button.use_theme(theme)
-            self.status.use_theme(theme)
-            self.remarks.use_theme(theme)
-
     def _on_layers(self) -> None:
         self.layer_list.list_layers()
         viewer = self.session.viewer
@@ -196,17 +153,11 @@ class ExportWidget(QWidget):
         ticked = bool(self.layer_list.pairs())
         self.export_button.setEnabled(ticked and not exporting)
         self.check_button.setEnabled(ticked and not exporting)
-        self.cancel_button.setEnabled(exporting)
-        if exporting:
-            self.progress_bar.setRange(0, 0)
-        else:
-            self.progress_bar.setRange(0, 1)
-            self.progress_bar.reset()
+        self.run_row.set_running(exporting)
 
     def _on_progress(self, progress: Progress) -> None:
         if self.jobs.exporting:
-            self.progress_bar.setRange(0, max(0, progress.total))
-            self.progress_bar.setValue(progress.done)
+            self.run_row.show_progress(progress.done, progress.total)
             self.status.say(progress.message)
 
     def _on_returned(self, report: Report) -> None:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
     QLineEdit,
-    QPushButton,
     QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_maskrcnn.viewer.export_plan import ENDING, Request, coco_path
+from napari_maskrcnn.widgets.boxes import Box
+from napari_maskrcnn.widgets.parts import button, form_layout, row
 
 if TYPE_CHECKING:
     from napari_maskrcnn.viewer.export_parts import Part
@@ -56,15 +54,17 @@ class ExportForm(QWidget):
         self._on_split()
 
     def _make_parts(self) -> None:
-        self.mode_box = _box(MODES, "How masks are written: all but the last lose none")
-        self.picture_box = _box(
-            PICTURES, "What becomes of the images; they are written beside the file"
+        self.mode_box = Box("How masks are written: all but the last lose none")
+        self.picture_box = Box(
+            "What becomes of the images; they are written beside the file"
         )
+        for box, choices in ((self.mode_box, MODES), (self.picture_box, PICTURES)):
+            for text, value in choices:
+                box.addItem(text, value)
         self.file_edit = QLineEdit()
         self.file_edit.setPlaceholderText(f"annotations{ENDING}")
         self.file_edit.setToolTip("The file to write")
-        self.browse_button = QPushButton("Browse")
-        self.browse_button.setToolTip("Choose the file to write")
+        self.browse_button = button("Browse", "Choose the file to write")
         self.append_box = QCheckBox("Add to the file if it is there")
         self.append_box.setToolTip(
             "What is in the file stays and keeps its ids; otherwise it is replaced"
@@ -79,9 +79,7 @@ class ExportForm(QWidget):
         self.seed_box.setPrefix("seed ")
 
     def _lay_out(self) -> None:
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+        form = form_layout()
         form.addRow("Masks", self.mode_box)
         form.addRow("Images", self.picture_box)
         form.addRow("File", row(self.file_edit, self.browse_button))
@@ -157,27 +155,6 @@ class ExportForm(QWidget):
 
     def _on_changed(self, _value: Any) -> None:
         self.changed.emit()
-
-
-def row(first: QWidget, *others: QWidget) -> QHBoxLayout:
-    """Return widgets side by side, the first one as wide as there is room."""
-    layout = QHBoxLayout()
-    layout.addWidget(first, 1)
-    for other in others:
-        layout.addWidget(other)
-    return layout
-
-
-def _box(choices: tuple[tuple[str, str], ...], tip: str) -> QComboBox:
-    box = QComboBox()
-    box.setToolTip(tip)
-    box.setSizeAdjustPolicy(
-        QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-    )
-    box.setMinimumContentsLength(12)
-    for text, value in choices:
-        box.addItem(text, value)
-    return box
 
 
 def _number(low: int, high: int, value: int, tip: str) -> QSpinBox:

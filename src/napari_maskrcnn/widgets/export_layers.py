@@ -9,14 +9,15 @@ from napari.layers import Labels
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
     QHeaderView,
     QTreeWidget,
     QTreeWidgetItem,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_maskrcnn.viewer.export_parts import fitting_images, likely_image
+from napari_maskrcnn.widgets.boxes import LayerBox
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -65,11 +66,10 @@ class LayerList(QTreeWidget):
         """List the layers of the viewer, the topmost first."""
         viewer = self.session.viewer
         layers = [] if viewer is None else [x for x in viewer.layers if _is_labels(x)]
-        blocked = self.blockSignals(True)
-        self.clear()
-        for labels in reversed(layers):
-            self._add(labels)
-        self.blockSignals(blocked)
+        with signals_blocked(self):
+            self.clear()
+            for labels in reversed(layers):
+                self._add(labels)
         rows = min(max(len(layers), 2), _MOST_ROWS)
         height = self.sizeHintForRow(0) if layers else 24
         self.setFixedHeight((rows + 1) * max(height, 24) + 6)
@@ -84,13 +84,8 @@ class LayerList(QTreeWidget):
         item.setData(0, _ROLE, weakref.ref(labels))
         item.setToolTip(0, labels.name)
         self.addTopLevelItem(item)
-        box = QComboBox(self)
+        box = LayerBox("The image that the labels belong to", 6)
         box.setAccessibleName(f"Image of {labels.name}")
-        box.setToolTip("The image that the labels belong to")
-        box.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        box.setMinimumContentsLength(6)
         box.addItem("none", None)
         for image in fitting_images(self.session, labels):
             box.addItem(image.name, weakref.ref(image))
@@ -124,7 +119,7 @@ class LayerList(QTreeWidget):
                 state = Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked
                 item.setCheckState(0, state)
 
-    def image_box(self, labels: Labels) -> QComboBox:
+    def image_box(self, labels: Labels) -> LayerBox:
         """Return the box in which the image of a layer is chosen.
 
         Raises
@@ -134,15 +129,13 @@ class LayerList(QTreeWidget):
         """
         for item, layer in self._rows():
             box = self.itemWidget(item, 1)
-            if layer is labels and isinstance(box, QComboBox):
+            if layer is labels and isinstance(box, LayerBox):
                 return box
         raise KeyError(labels.name)
 
     def _chosen_image(self, item: QTreeWidgetItem) -> Image | None:
         box = self.itemWidget(item, 1)
-        reference = box.currentData() if isinstance(box, QComboBox) else None
-        image: Image | None = reference() if reference is not None else None
-        return image
+        return box.layer() if isinstance(box, LayerBox) else None
 
     def _rows(self) -> list[tuple[QTreeWidgetItem, Labels]]:
         rows = []

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_maskrcnn.viewer.listing import Filter
+from napari_maskrcnn.widgets.boxes import Box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,12 +37,7 @@ class FilterPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.class_box = QComboBox()
-        self.class_box.setToolTip("Show the objects of one class only")
-        self.class_box.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.class_box.setMinimumContentsLength(8)
+        self.class_box = Box("Show the objects of one class only", 8)
         self.low_box, self.high_box = _fraction(0.0), _fraction(1.0)
         self.low_box.setToolTip(
             "The lowest score to show; what a person made has none and is left out"
@@ -95,13 +91,12 @@ class FilterPanel(QWidget):
         if wanted == present:
             return
         chosen = box.currentData()
-        blocked = box.blockSignals(True)
-        box.clear()
-        for text, value in wanted:
-            box.addItem(text, value)
         values = [value for _, value in wanted]
-        box.setCurrentIndex(values.index(chosen) if chosen in values else 0)
-        box.blockSignals(blocked)
+        with signals_blocked(box):
+            box.clear()
+            for text, value in wanted:
+                box.addItem(text, value)
+            box.setCurrentIndex(values.index(chosen) if chosen in values else 0)
 
     def _on_changed(self) -> None:
         self.changed.emit()

@@ -4,48 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QMainWindow,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
-
 from napari_maskrcnn.core.fine_tuning.config import PARTS
 from napari_maskrcnn.core.model_store import run_folder
+from napari_maskrcnn.core.progress import duration
 from napari_maskrcnn.viewer.fine_tuning import fine_tuning_of
 from napari_maskrcnn.viewer.fine_tuning_job import Request
 from napari_maskrcnn.viewer.models import models_of
-from napari_maskrcnn.viewer.session import Session, session_of
 from napari_maskrcnn.viewer.settings import device_choice
 from napari_maskrcnn.viewer.workers import describe_error
+from napari_maskrcnn.widgets.dock import Dock
 from napari_maskrcnn.widgets.fine_tune_curves import Curves
 from napari_maskrcnn.widgets.fine_tune_form import TrainingForm
 from napari_maskrcnn.widgets.fine_tune_result import ResultPanel
 from napari_maskrcnn.widgets.fine_tune_sources import LAYERS, SourcePanel
-from napari_maskrcnn.widgets.fine_tune_words import duration
 from napari_maskrcnn.widgets.parts import (
     PrimaryButton,
+    ProgressRow,
     StatusLine,
-    scrolled,
-    theme_named,
+    button,
+    paragraph,
 )
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
     from napari_maskrcnn.viewer.fine_tuning_job import Checked, Trained
+    from napari_maskrcnn.viewer.session import Session
 
 CHECK, START = "Check the data", "Start fine-tuning"
 CURVES_NAME = "curves.png"
 PER_CENT = 100
 
 
-class FineTuneWidget(QWidget):
+class FineTuneWidget(Dock):
     """Choose what to learn from, see what will be done, train, compare, use.
 
     Parameters
@@ -57,10 +48,8 @@ class FineTuneWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
-        super().__init__()
-        self.session = session or session_of(napari_viewer)
+        super().__init__(napari_viewer, session)
         self.tuning = fine_tuning_of(self.session)
-        self._follows_window = False
         # What the summary, and the run that was started last, are about.
         self._checked_for: Any = None
         self._started_for: Any = None
@@ -68,7 +57,7 @@ class FineTuneWidget(QWidget):
         self._make_parts()
         self._lay_out()
         self._connect()
-        self._on_theme()
+        self.use_theme()
         self._on_models()
         self._on_layers()
         self._take_up()
@@ -78,19 +67,13 @@ class FineTuneWidget(QWidget):
     def _make_parts(self) -> None:
         self.sources = SourcePanel(self.session)
         self.form = TrainingForm()
-        self.summary_label = QLabel()
-        self.summary_label.setWordWrap(True)
-        self.summary_label.setTextInteractionFlags(
-            Qt.TextInteractionFlag.TextSelectableByMouse
-        )
+        self.summary_label = paragraph()
         self.remarks = StatusLine()
-        self.follow_button = QPushButton()
-        self.follow_button.setToolTip("Train what is recommended for these objects")
+        self.follow_button = button("", "Train what is recommended for these objects")
         self.run_button = PrimaryButton(CHECK)
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setToolTip("Stop; the best model so far is kept")
-        self.progress_bar = QProgressBar()
-        self.progress_bar.setToolTip("How far the run has come")
+        self.run_row = ProgressRow(
+            "How far the run has come", "Stop; the best model so far is kept"
+        )
         self.status = StatusLine()
         self.curves = Curves()
         self.result = ResultPanel()
@@ -101,40 +84,26 @@ class FineTuneWidget(QWidget):
             part.hide()
 
     def _lay_out(self) -> None:
-        run = QHBoxLayout()
-        run.addWidget(self.progress_bar, 1)
-        run.addWidget(self.cancel_button)
-        content = QWidget()
-        column = QVBoxLayout(content)
-        for part in (
+        self.stack(
             self.sources,
             self.form,
             self.summary_label,
             self.remarks,
             self.follow_button,
             self.run_button,
-            run,
+            self.run_row,
             self.status,
             self.curves,
             self.result,
-        ):
-            if isinstance(part, QWidget):
-                column.addWidget(part)
-            else:
-                column.addLayout(part)
-        column.addStretch(1)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scrolled(content, self))
-        self.setMinimumWidth(320)
+            width=320,
+        )
 
     def _connect(self) -> None:
         session, tuning = self.session, self.tuning
         session.layers_changed.connect(self._on_layers)
         session.shown_changed.connect(self._on_marks)
-        session.theme_changed.connect(self._on_theme)
         models_of(session).changed.connect(self._on_models)
-        models_of(session).chosen.connect(self.form.choose_model)
+        models_of(session).chosen.connect(self.form.model_box.choose)
         tuning.changed.connect(self._on_job)
         tuning.progressed.connect(self._on_progress)
         tuning.measured.connect(self._on_measured)
@@ -146,7 +115,7 @@ class FineTuneWidget(QWidget):
         self.sources.changed.connect(self._on_changed)
         self.form.model_changed.connect(self._on_model)
         self.run_button.clicked.connect(self._on_run)
-        self.cancel_button.clicked.connect(self._on_cancel)
+        self.run_row.cancel_button.clicked.connect(self._on_cancel)
         self.follow_button.clicked.connect(self._on_follow)
         self.result.use_wanted.connect(self._on_use)
         self.result.next_wanted.connect(self._on_next)
@@ -164,22 +133,10 @@ class FineTuneWidget(QWidget):
     # ---- the session tells
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Look for new marks and models, and follow the window."""
+        """Look for new marks and models."""
         super().showEvent(event)
         self._on_models()
         self._on_marks()
-        window = self.window()
-        # A floating dock is a window of its own, which may be closed during a run.
-        if isinstance(window, QMainWindow) and not self._follows_window:
-            self._follows_window = True
-            window.destroyed.connect(self.session.release)
-
-    def _on_theme(self) -> None:
-        viewer = self.session.viewer
-        if viewer is not None:
-            theme = theme_named(viewer.theme)
-            for part in (self.run_button, self.status, self.remarks, self.curves):
-                part.use_theme(theme)
 
     def _on_layers(self) -> None:
         self.sources.layers.list_layers()
@@ -199,7 +156,7 @@ class FineTuneWidget(QWidget):
 
     def _choice(self) -> Any:
         """Return what the plan depends on."""
-        return (self.form.model(), self.sources.signature())
+        return (self.form.model_box.name(), self.sources.signature())
 
     def _on_changed(self) -> None:
         """Say that what was checked is no longer what is chosen."""
@@ -213,14 +170,9 @@ class FineTuneWidget(QWidget):
         empty = self.sources.is_empty()
         self.run_button.setText(CHECK if self._checked_for is None else START)
         self.run_button.setEnabled(not jobs.running and not empty)
-        self.cancel_button.setEnabled(jobs.running)
+        self.run_row.set_running(jobs.running)
         self.sources.setEnabled(not training)
         self.form.setEnabled(not training)
-        if jobs.running:
-            self.progress_bar.setRange(0, 0)
-        else:
-            self.progress_bar.setRange(0, 1)
-            self.progress_bar.reset()
         if jobs.waiting:
             self.status.say("Waiting for the last run to stop")
         elif empty and not jobs.running and self.tuning.outcome is None:
@@ -238,14 +190,12 @@ class FineTuneWidget(QWidget):
             text = record.message
             if record.step:
                 text += f", step {record.step}"
-            self.progress_bar.setRange(0, PER_CENT)
-            self.progress_bar.setValue(round(PER_CENT * record.fraction))
+            self.run_row.show_progress(round(PER_CENT * record.fraction), PER_CENT)
             if 0 < record.fraction < 1:
                 text += f", about {duration(record.seconds_left)} left"
         else:
             text = record.message
-            self.progress_bar.setRange(0, max(0, record.total))
-            self.progress_bar.setValue(record.done)
+            self.run_row.show_progress(record.done, record.total)
         self.status.say(text)
 
     def _on_measured(self) -> None:
@@ -311,7 +261,7 @@ class FineTuneWidget(QWidget):
     def _request(self) -> Request:
         return Request(
             sources=self.sources.sources(),
-            model=self.form.model(),
+            model=self.form.model_box.name(),
             name=self.form.name(),
             config=self.form.config(),
             device=device_choice(),

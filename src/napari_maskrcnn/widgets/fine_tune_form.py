@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
-    QFormLayout,
-    QHBoxLayout,
     QLineEdit,
     QSpinBox,
     QWidget,
 )
 
-from napari_maskrcnn.core.checkpoints import list_models
 from napari_maskrcnn.core.fine_tuning.config import PARTS, FineTuneConfig
 from napari_maskrcnn.core.model_store import free_name
+from napari_maskrcnn.widgets.boxes import DEFAULT_MODEL, Box, ModelBox
+from napari_maskrcnn.widgets.parts import form_layout, row
 
-if TYPE_CHECKING:
-    from napari_maskrcnn.core.checkpoints import ModelEntry
-
-DEFAULT_MODEL = "nuclei"
 MINUTES, STEPS = "minutes", "steps"
 DEFAULTS = {MINUTES: 10, STEPS: 300}
 TIPS = {
@@ -49,13 +43,10 @@ class TrainingForm(QWidget):
         #: What the form does not ask for.
         self.base = FineTuneConfig()
         self._proposed = ""
-        self._entries: dict[str, ModelEntry] = {}
-        self.model_box = QComboBox()
-        self.model_box.setToolTip("The model to start from; it stays as it is")
+        self.model_box = ModelBox("The model to start from; it stays as it is")
         self.name_edit = QLineEdit()
         self.name_edit.setToolTip("The new model's name in the list of models")
-        self.train_box = QComboBox()
-        self.train_box.setToolTip("What of the network learns; the rest stays as it is")
+        self.train_box = Box("What of the network learns; the rest stays as it is")
         for place, (key, words) in enumerate(PARTS.items()):
             self.train_box.addItem(words[0].upper() + words[1:], key)
             self.train_box.setItemData(place, TIPS[key], Qt.ItemDataRole.ToolTipRole)
@@ -70,53 +61,24 @@ class TrainingForm(QWidget):
         self.unit_box.setToolTip(
             "Minutes depend on the machine; a run of so many steps can be repeated"
         )
-        length = QHBoxLayout()
-        length.setContentsMargins(0, 0, 0, 0)
-        length.addWidget(self.length_box, 1)
-        length.addWidget(self.unit_box)
-        form = QFormLayout(self)
+        form = form_layout()
         form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Start from", self.model_box)
         form.addRow("New name", self.name_edit)
         form.addRow("Train", self.train_box)
-        form.addRow("For at most", length)
+        form.addRow("For at most", row(self.length_box, self.unit_box))
+        self.setLayout(form)
         self.model_box.currentIndexChanged.connect(self._on_model)
         self.unit_box.currentTextChanged.connect(self._on_unit)
-        for box in (self.model_box, self.train_box):
-            box.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
-            box.setMinimumContentsLength(12)
 
     def list_models(self) -> None:
         """List the models as they are now; the one that is chosen stays."""
-        chosen = self.model() or DEFAULT_MODEL
-        self._entries = {entry.name: entry for entry in list_models()}
-        blocked = self.model_box.blockSignals(True)
-        self.model_box.clear()
-        for place, entry in enumerate(self._entries.values()):
-            self.model_box.addItem(entry.name, entry.name)
-            self.model_box.setItemData(
-                place,
-                entry.description or ", ".join(entry.class_names),
-                Qt.ItemDataRole.ToolTipRole,
-            )
-        self.model_box.setCurrentIndex(max(0, self.model_box.findData(chosen)))
-        self.model_box.blockSignals(blocked)
+        self.model_box.list_models()
         self.propose_name()
-
-    def model(self) -> str:
-        """Return the name of the model to start from; empty when there is none."""
-        return str(self.model_box.currentData() or "")
-
-    def choose_model(self, name: str) -> None:
-        """Start from another model."""
-        self.model_box.setCurrentIndex(max(0, self.model_box.findData(name)))
 
     def class_names(self) -> tuple[str, ...]:
         """Return the classes that the model knows."""
-        entry = self._entries.get(self.model())
+        entry = self.model_box.entry()
         return entry.class_names if entry is not None else ()
 
     def name(self) -> str:
@@ -132,7 +94,7 @@ class TrainingForm(QWidget):
         """Propose a name that is free, unless the person gave one."""
         if not self.name_is_ours and self.name():
             return
-        self._proposed = free_name(self.model() or DEFAULT_MODEL)
+        self._proposed = free_name(self.model_box.name() or DEFAULT_MODEL)
         self.name_edit.setText(self._proposed)
 
     def train(self, part: str) -> None:

@@ -10,13 +10,13 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_maskrcnn.viewer.before_after import MISSED, RIGHT, WRONG
 from napari_maskrcnn.widgets.fine_tune_words import counts, details, verdict
+from napari_maskrcnn.widgets.parts import bold, button, paragraph
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,20 +43,17 @@ class ResultPanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._folder: Path | None = None
-        self.verdict_label = _wrapped()
-        font = self.verdict_label.font()
-        font.setBold(True)
-        self.verdict_label.setFont(font)
-        self.details_label = _wrapped()
-        self.use_button = QPushButton()
-        self.use_button.setToolTip("Segment with the new model from now on")
-        self.next_button = QPushButton("Segment the next image")
-        self.next_button.setToolTip(
-            "Show the image or plane after those that were learnt from, and segment it"
+        self.verdict_label = bold(paragraph())
+        self.details_label = paragraph()
+        self.use_button = button("", "Segment with the new model from now on")
+        self.next_button = button(
+            "Segment the next image",
+            "Show the image or plane after those that were learnt from, and segment it",
         )
         self.next_button.setEnabled(False)
-        self.folder_button = QPushButton("Show folder")
-        self.folder_button.setToolTip("Open the folder with the run's curves")
+        self.folder_button = button(
+            "Show folder", "Open the folder with the run's curves"
+        )
         self._legend = QLabel(
             ", ".join(
                 f'<span style="color:{colour}">\N{BLACK SQUARE}</span> {word}'
@@ -122,20 +119,13 @@ class ResultPanel(QWidget):
                 when = "after" if column else "before"
                 tip = f"{example.name}, {when}: {counts(seen)}"
                 self._grid.addWidget(_picture(seen, tip), 2 * number + 1, column)
-                caption = _wrapped()
+                caption = paragraph()
                 caption.setText(counts(seen))
                 self._grid.addWidget(caption, 2 * number + 2, column)
 
     def _on_folder(self) -> None:
         if self._folder is not None:
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._folder)))
-
-
-def _wrapped() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
 
 
 def _picture(seen: Outcome, tip: str) -> QLabel:

@@ -9,18 +9,18 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
     QHeaderView,
     QLineEdit,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_maskrcnn.viewer.annotated_layers import in_words, take
 from napari_maskrcnn.viewer.fine_tuning_job import Files
 from napari_maskrcnn.widgets.export_layers import LayerList
+from napari_maskrcnn.widgets.parts import form_layout, row
 
 if TYPE_CHECKING:
     from napari_maskrcnn.viewer.annotated_layers import LabelledPlane
@@ -54,12 +54,11 @@ class AnnotatedLayers(LayerList):
     def count(self) -> bool:
         """Write down what of each layer counts; return whether that changed."""
         changed = False
-        blocked = self.blockSignals(True)
-        for item, labels in self._rows():
-            text = in_words(labels)
-            changed |= item.text(COUNTS) != text
-            item.setText(COUNTS, text)
-        self.blockSignals(blocked)
+        with signals_blocked(self):
+            for item, labels in self._rows():
+                text = in_words(labels)
+                changed |= item.text(COUNTS) != text
+                item.setText(COUNTS, text)
         return changed
 
     def signature(self) -> tuple[Any, ...]:
@@ -89,14 +88,13 @@ class PathRow(QWidget):
         self.line.setToolTip(tip)
         self.folder_button = QPushButton("Folder\N{HORIZONTAL ELLIPSIS}")
         self.folder_button.clicked.connect(self._on_folder)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.line, 1)
-        row.addWidget(self.folder_button)
+        layout = row(self.line, self.folder_button)
+        layout.setContentsMargins(0, 0, 0, 0)
         if files:
             self.file_button = QPushButton("File\N{HORIZONTAL ELLIPSIS}")
             self.file_button.clicked.connect(self._on_file)
-            row.addWidget(self.file_button)
+            layout.addWidget(self.file_button)
+        self.setLayout(layout)
         self.line.textChanged.connect(self._on_text)
 
     def path(self) -> Path | None:
@@ -149,10 +147,7 @@ class SourcePanel(QWidget):
             "The class of objects that have none: choose one that the model knows, or "
             "type in a new one"
         )
-        self._form = QFormLayout()
-        self._form.setFieldGrowthPolicy(
-            QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow
-        )
+        self._form = form_layout()
         self._form.addRow("Learn from", self.kind_box)
         self._form.addRow("Images", self.images_row)
         self._form.addRow("Labels", self.labels_row)
@@ -160,8 +155,7 @@ class SourcePanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(self._form)
         column.addWidget(self.layers)
-        last = QFormLayout()
-        last.setFieldGrowthPolicy(self._form.fieldGrowthPolicy())
+        last = form_layout()
         last.addRow("Objects without a class", self.class_box)
         column.addLayout(last)
         self.kind_box.currentIndexChanged.connect(self._on_kind)
@@ -182,13 +176,12 @@ class SourcePanel(QWidget):
         offered = [self.class_box.itemText(i) for i in range(self.class_box.count())]
         if offered == ["", *names]:
             return
-        blocked = self.class_box.blockSignals(True)
-        self.class_box.clear()
-        self.class_box.addItems(["", *names])
         only = names[0] if len(names) == 1 else ""
-        # What the person typed stays; what another model offered goes.
-        self.class_box.setEditText(only if not typed or typed in offered else typed)
-        self.class_box.blockSignals(blocked)
+        with signals_blocked(self.class_box):
+            self.class_box.clear()
+            self.class_box.addItems(["", *names])
+            # What the person typed stays; what another model offered goes.
+            self.class_box.setEditText(only if not typed or typed in offered else typed)
 
     def is_empty(self) -> bool:
         """Whether nothing is chosen."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_maskrcnn.core.progress import duration
+
 if TYPE_CHECKING:
     from napari_maskrcnn.viewer.before_after import Outcome
     from napari_maskrcnn.viewer.fine_tuning_job import Trained
@@ -13,13 +15,6 @@ FIGURES = {
     "ap75": "AP at IoU 0.75",
     "ap50_any_class": "AP at IoU 0.5, any class",
 }
-
-
-def duration(seconds: float) -> str:
-    """Return a rounded duration in words."""
-    if seconds < 90:
-        return f"{round(seconds)} s"
-    return f"{round(seconds / 60)} min"
 
 
 def verdict(outcome: Trained) -> str:

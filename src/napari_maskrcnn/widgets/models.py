@@ -11,14 +11,12 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
     QGridLayout,
-    QLabel,
     QMessageBox,
-    QPushButton,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
-    QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_maskrcnn.core.checkpoints import SUFFIX, add_model, models_folder
 from napari_maskrcnn.core.model_store import (
@@ -30,22 +28,24 @@ from napari_maskrcnn.core.model_store import (
 )
 from napari_maskrcnn.core.progress import Progress
 from napari_maskrcnn.viewer.models import models_of
-from napari_maskrcnn.viewer.session import Session, session_of
 from napari_maskrcnn.viewer.torch_start import import_torch
 from napari_maskrcnn.viewer.workers import JobRunner, describe_error
-from napari_maskrcnn.widgets.parts import StatusLine, theme_named
+from napari_maskrcnn.widgets.dock import Dock
+from napari_maskrcnn.widgets.parts import StatusLine, button, paragraph
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from qtpy.QtGui import QShowEvent
 
+    from napari_maskrcnn.viewer.session import Session
+
 COLUMNS = ("Name", "Classes", "Made from", "Date", "Learnt from", "AP at 0.5", "Size")
 MEGABYTE = 1_000_000
 FILTER = f"Models (*{SUFFIX})"
 
 
-class ModelsWidget(QWidget):
+class ModelsWidget(Dock):
     """A table of the models with buttons to rename, delete, import and export.
 
     Parameters
@@ -57,15 +57,14 @@ class ModelsWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
-        super().__init__()
-        self.session = session or session_of(napari_viewer)
+        super().__init__(napari_viewer, session)
         self.jobs = JobRunner(self)
         self._details: dict[str, ModelDetails] = {}
         self._done = ""
         self._make_parts()
         self._lay_out()
         self._connect()
-        self._on_theme()
+        self.use_theme()
         self.list_models()
 
     # ---- building
@@ -77,33 +76,29 @@ class ModelsWidget(QWidget):
         self.table.setAlternatingRowColors(True)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.details_label = QLabel()
-        self.details_label.setWordWrap(True)
-        self.details_label.setTextInteractionFlags(
-            Qt.TextInteractionFlag.TextSelectableByMouse
-        )
-        self.use_button = _button("Use", "Segment with this model from now on")
-        self.rename_button = _button("Rename", "Type another name into the table")
-        self.delete_button = _button("Delete", "Delete the model's file; asks first")
+        self.details_label = paragraph()
+        self.use_button = button("Use", "Segment with this model from now on")
+        self.rename_button = button("Rename", "Type another name into the table")
+        self.delete_button = button("Delete", "Delete the model's file; asks first")
         dots = "\N{HORIZONTAL ELLIPSIS}"
-        self.import_button = _button(
+        self.import_button = button(
             f"Import{dots}", "Copy model files among your models"
         )
-        self.export_button = _button(
+        self.export_button = button(
             f"Export{dots}", "Copy the model's file to another place"
         )
-        self.folder_button = _button("Show folder", "Open the folder of your models")
+        self.folder_button = button("Show folder", "Open the folder of your models")
         self.status = StatusLine()
 
     def _lay_out(self) -> None:
         buttons = QGridLayout()
-        for number, button in enumerate(
+        for number, one in enumerate(
             (
                 self.use_button, self.rename_button, self.delete_button,
                 self.import_button, self.export_button, self.folder_button,
             )
         ):  # fmt: skip
-            buttons.addWidget(button, number // 3, number % 3)
+            buttons.addWidget(one, number // 3, number % 3)
         column = QVBoxLayout(self)
         column.addWidget(self.table, 1)
         column.addWidget(self.details_label)
@@ -112,7 +107,6 @@ class ModelsWidget(QWidget):
         self.setMinimumWidth(320)
 
     def _connect(self) -> None:
-        self.session.theme_changed.connect(self._on_theme)
         self.session.released.connect(self.jobs.cancel)
         models_of(self.session).changed.connect(self.list_models)
         self.jobs.changed.connect(self._on_selected)
@@ -134,22 +128,16 @@ class ModelsWidget(QWidget):
         super().showEvent(event)
         self.list_models()
 
-    def _on_theme(self) -> None:
-        viewer = self.session.viewer
-        if viewer is not None:
-            self.status.use_theme(theme_named(viewer.theme))
-
     def list_models(self) -> None:
         """List the models as they are now; the selected one stays selected."""
         chosen = self.selected()
         self._details = {details.name: details for details in list_details()}
-        blocked = self.table.blockSignals(True)
-        self.table.clear()
-        for details in self._details.values():
-            self.table.addTopLevelItem(_row(details))
-        for column in range(len(COLUMNS)):
-            self.table.resizeColumnToContents(column)
-        self.table.blockSignals(blocked)
+        with signals_blocked(self.table):
+            self.table.clear()
+            for details in self._details.values():
+                self.table.addTopLevelItem(_row(details))
+            for column in range(len(COLUMNS)):
+                self.table.resizeColumnToContents(column)
         self.select(chosen or next(iter(self._details), ""))
 
     def select(self, name: str) -> None:
@@ -283,12 +271,6 @@ def export(name: str, target: Path) -> Generator[Progress, None, tuple[str, str]
     for written in export_model(name, target):
         yield Progress(written, 0, "Exporting")
     return f"Exported to {target}", ""
-
-
-def _button(text: str, tip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    return button
 
 
 def _row(details: ModelDetails) -> QTreeWidgetItem:

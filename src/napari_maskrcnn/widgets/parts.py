@@ -8,9 +8,11 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
+    QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
+    QProgressBar,
     QPushButton,
     QScrollArea,
     QSizePolicy,
@@ -92,6 +94,80 @@ class StatusLine(QLabel):
         }[self.level].as_hex()
         border = f"border-left: 4px solid {mark};" if self.text() else ""
         self.setStyleSheet(f"QLabel {{ {border} padding: 2px 0px 2px 6px; }}")
+
+
+class ProgressRow(QWidget):
+    """How far a run has come, and the button that stops it.
+
+    Parameters
+    ----------
+    bar_tip, cancel_tip : str
+        The tooltips.
+    """
+
+    def __init__(self, bar_tip: str, cancel_tip: str) -> None:
+        super().__init__()
+        self.bar = QProgressBar()
+        self.bar.setToolTip(bar_tip)
+        self.cancel_button = button("Cancel", cancel_tip)
+        self.cancel_button.setEnabled(False)
+        layout = row(self.bar, self.cancel_button)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.setLayout(layout)
+
+    def set_running(self, running: bool) -> None:
+        """Be busy, or at rest; what the bar shows of a run stays meanwhile."""
+        if running and not self.cancel_button.isEnabled():
+            self.bar.setRange(0, 0)
+        elif not running:
+            self.bar.setRange(0, 1)
+            self.bar.reset()
+        self.cancel_button.setEnabled(running)
+
+    def show_progress(self, done: int, total: int) -> None:
+        """Show that so much is done; a total of 0 is one that nobody knows."""
+        self.bar.setRange(0, max(0, total))
+        self.bar.setValue(done)
+
+
+def button(text: str, tip: str) -> QPushButton:
+    """Return a button with a tooltip."""
+    made = QPushButton(text)
+    made.setToolTip(tip)
+    return made
+
+
+def row(first: QWidget, *others: QWidget) -> QHBoxLayout:
+    """Return widgets side by side, the first one as wide as there is room."""
+    layout = QHBoxLayout()
+    layout.addWidget(first, 1)
+    for other in others:
+        layout.addWidget(other)
+    return layout
+
+
+def form_layout() -> QFormLayout:
+    """Return an empty form: names on the left, parts as wide as there is room."""
+    form = QFormLayout()
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+    return form
+
+
+def paragraph() -> QLabel:
+    """Return a label whose text wraps and can be copied."""
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def bold(label: QLabel) -> QLabel:
+    """Make a label's text bold, and return it."""
+    font = label.font()
+    font.setBold(True)
+    label.setFont(font)
+    return label
 
 
 class Slider(QWidget):

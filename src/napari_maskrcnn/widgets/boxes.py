@@ -1,0 +1,98 @@
+"""Combo boxes that the dock widgets share: of anything, of layers, of models."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox
+from superqt.utils import signals_blocked
+
+from napari_maskrcnn.core.checkpoints import list_models
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Layer
+
+    from napari_maskrcnn.core.checkpoints import ModelEntry
+
+DEFAULT_MODEL = "nuclei"
+
+
+class Box(QComboBox):
+    """A combo box that does not widen the dock for a long name.
+
+    Parameters
+    ----------
+    tip : str
+        The tooltip.
+    letters : int
+        For so many there is room at least.
+    """
+
+    def __init__(self, tip: str, letters: int = 12) -> None:
+        super().__init__()
+        self.setToolTip(tip)
+        self.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.setMinimumContentsLength(letters)
+
+
+class LayerBox(Box):
+    """Layers to choose one from; none is kept alive."""
+
+    def layer(self) -> Any:
+        """Return the chosen layer, or None."""
+        reference = self.currentData()
+        return reference() if reference is not None else None
+
+    def list_layers(self, layers: Sequence[Layer]) -> None:
+        """List other layers without a signal; the chosen one stays if it can."""
+        chosen = self.layer()
+        with signals_blocked(self):
+            self.clear()
+            for layer in layers:
+                self.addItem(layer.name, weakref.ref(layer))
+            if chosen in layers:
+                self.setCurrentIndex(layers.index(chosen))
+
+
+class ModelBox(Box):
+    """The models to choose one from."""
+
+    def __init__(self, tip: str) -> None:
+        super().__init__(tip)
+        self._entries: dict[str, ModelEntry] = {}
+
+    def name(self) -> str:
+        """Return the name of the chosen model; empty where there is none."""
+        return str(self.currentData() or "")
+
+    def entry(self) -> ModelEntry | None:
+        """Return what is known of the chosen model."""
+        return self._entries.get(self.name())
+
+    def choose(self, name: str) -> None:
+        """Choose a model by its name."""
+        self.setCurrentIndex(max(0, self.findData(name)))
+
+    def list_models(self, default: str = "") -> None:
+        """List the models as they are now, without a signal; the chosen one stays.
+
+        Parameters
+        ----------
+        default : str
+            The model to choose where none is yet.
+        """
+        chosen = self.name() or default or DEFAULT_MODEL
+        self._entries = {entry.name: entry for entry in list_models()}
+        with signals_blocked(self):
+            self.clear()
+            for row, entry in enumerate(self._entries.values()):
+                self.addItem(entry.name, entry.name)
+                tip = entry.description or ", ".join(entry.class_names)
+                self.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
+            self.choose(chosen)

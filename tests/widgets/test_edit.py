@@ -287,6 +287,29 @@ def test_splitting_by_a_clicked_line(viewer: Any, hands: Hands) -> None:
     there_and_back(layer, before, hands)
 
 
+@pytest.mark.parametrize("name", ["split_line", "draw"])
+def test_a_point_is_taken_back_and_enter_ends_the_line(
+    viewer: Any, edit: EditWidget, hands: Hands, name: str
+) -> None:
+    layer = add_objects(viewer)
+    viewer.reset_view()
+    before = Snapshot(layer)
+    hands.button(name)
+    points = [(5, 22), (35, 22)] if name == "split_line" else [(35, 80), (35, 100)]
+    hands.click(*points, (60, 110))
+    right = Qt.MouseButton.RightButton
+    QTest.mouseClick(hands.canvas, right, pos=hands.at(60, 110))
+    if name == "draw":
+        hands.click((42, 100))
+    hands.press("Enter")
+    assert ids(layer) == {1, 2, 3, 4, 5, 6}
+    # The mode goes on: the next line needs no further press.
+    assert edit.buttons[name].isChecked()
+    assert edit.editor.tracer.points == []
+    check_table(layer)
+    there_and_back(layer, before, hands)
+
+
 @pytest.mark.parametrize("over", [False, True])
 def test_a_new_object_by_its_outline(
     viewer: Any, edit: EditWidget, hands: Hands, over: bool

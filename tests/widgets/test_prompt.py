@@ -171,6 +171,36 @@ def test_alt_click_removes(
     assert widget.status.text() == "There is no object to remove"
 
 
+@pytest.mark.parametrize("mode", [BOX, POINT])
+def test_on_a_plane_of_a_stack_that_was_left(
+    viewer: Any, widget: PromptWidget, mouse: Mouse, qtbot: QtBot, field: Any, mode: str
+) -> None:
+    image = viewer.add_image(np.stack([field, field[::-1], field[:, ::-1]]))
+    widget.tool.recipe = Recipe(model="junk", object_size=24)
+    viewer.dims.set_point(0, 1)
+    begin(qtbot, widget, mode)
+    if mode == BOX:
+        mouse.drag((20, 30), (50, 70))
+    else:
+        mouse.click(110, 120)
+    # The person does not wait for it.
+    viewer.dims.set_point(0, 2)
+    finish(qtbot, widget)
+    labels = widget.session.labels_of(image)
+    assert labels is not None, widget.status.text()
+    assert np.flatnonzero(labels.data.any(axis=(1, 2))).tolist() == [1]
+    assert labels.features["plane"].tolist() == [1]
+    viewer.dims.set_point(0, 0)
+    undo_and_redo(labels, np.zeros_like(labels.data), labels.features.iloc[:0])
+    viewer.dims.set_point(0, 1)
+    before, table = labels.data.copy(), labels.features.copy()
+    y, x = np.argwhere(labels.data[1])[0]
+    mouse.click(y, x, Qt.KeyboardModifier.AltModifier)
+    assert not labels.data.any()
+    viewer.dims.set_point(0, 2)
+    undo_and_redo(labels, before, table)
+
+
 def test_the_mouse_is_given_back(
     viewer: Any, widget: PromptWidget, image: Image, mouse: Mouse, qtbot: QtBot
 ) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from edit_samples import Snapshot
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
@@ -14,7 +15,7 @@ from napari_maskrcnn.core.instances import Instances
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.core.samples import nuclei_field
 from napari_maskrcnn.viewer.jobs import Outcome
-from napari_maskrcnn.viewer.layers import current_plane
+from napari_maskrcnn.viewer.layers import Plane, current_plane
 from napari_maskrcnn.viewer.marks import regions_of, reviewed_of
 from napari_maskrcnn.widgets.object_table import AREA, CLASS, DONE, ID
 from napari_maskrcnn.widgets.review import EMPTY
@@ -348,6 +349,10 @@ def test_a_region_is_dragged(viewer: Any, widget: ReviewWidget, qtbot: QtBot) ->
     labels.undo()
     qtbot.waitUntil(lambda: outline not in viewer.layers)
     assert reviewed(viewer, labels) == []
+    labels.redo()
+    assert reviewed(viewer, labels) == [2, 3]
+    assert regions_of(labels, current_plane(labels, viewer)) == [(y0, x0, y1, x1)]
+    qtbot.waitUntil(lambda: any(isinstance(x, Shapes) for x in viewer.layers))
 
 
 def test_the_region_tool_is_put_away(
@@ -454,6 +459,60 @@ def test_planes_of_a_stack(viewer: Any, widget: ReviewWidget, qtbot: QtBot) -> N
     assert reviewed(viewer, labels) == [11]
     viewer.dims.set_point(0, 0)
     assert reviewed(viewer, labels) == [1, 2]
+
+
+PLANES = tuple(Plane((1, 2), (plane,)) for plane in range(3))
+ACTS = {
+    "approve": lambda qtbot, widget: click(qtbot, widget.approve_button),
+    "approve by key": lambda _, widget: press(widget, Qt.Key.Key_A),
+    "reject": lambda qtbot, widget: click(qtbot, widget.reject_button),
+    "reject by key": lambda _, widget: press(widget, Qt.Key.Key_Delete),
+    "class": lambda qtbot, widget: click(qtbot, widget.classes.set_button),
+    "class by key": lambda _, widget: press(widget, Qt.Key.Key_2),
+    "shown": lambda qtbot, widget: click(qtbot, widget.shown_button),
+    "plane": lambda qtbot, widget: click(qtbot, widget.plane_button),
+    "check mark": lambda qtbot, widget: click_row(qtbot, widget, 1, DONE),
+}
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS.keys())
+def test_each_act_is_one_step_that_is_undone_from_another_plane(
+    viewer: Any, widget: ReviewWidget, qtbot: QtBot, act: Any
+) -> None:
+    stack = np.stack([squares(2), squares(3, first=11), squares(2, first=21)])
+    labels = viewer.add_labels(stack)
+    for plane in (0, 1):
+        viewer.dims.set_point(0, plane)
+        widget.refresh()
+        click(qtbot, widget.shown_button)
+    widget._on_class_added("cell")
+    widget._on_class_added("debris")
+    viewer.dims.set_point(0, 2)
+    qtbot.waitUntil(lambda: shown(widget) == [21, 22])
+    click_row(qtbot, widget, 0)
+    widget.classes.list.setCurrentRow(1)
+
+    def state() -> tuple[Any, ...]:
+        planes = [reviewed_of(labels, plane).ids.tolist() for plane in PLANES]
+        return Snapshot(labels), planes, [regions_of(labels, x) for x in PLANES]
+
+    before = state()
+    act(qtbot, widget)
+    after = state()
+    same_table = after[0].table.equals(before[0].table)
+    assert before[0].differs(labels) or not same_table
+    for step, (wanted, marks, regions) in (
+        (labels.undo, before),
+        (labels.redo, after),
+        (labels.undo, before),
+    ):
+        viewer.dims.set_point(0, 0)
+        step()
+        wanted.check(labels)
+        assert state()[1:] == (marks, regions)
+        viewer.dims.set_point(0, 2)
+        there = [int(i) for i in np.unique(wanted.data[2]) if i]
+        qtbot.waitUntil(lambda ids=there: shown(widget) == ids)
 
 
 def test_the_table_follows_brush_and_undo(

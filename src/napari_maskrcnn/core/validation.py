@@ -70,7 +70,9 @@ def _evaluate(
     return evaluate(truth, predicted, thresholds=(0.5, 0.75))
 
 
-def best_score_threshold(ap: Sequence[float]) -> float:
+def best_score_threshold(
+    ap: Sequence[float], thresholds: Sequence[float] = SCORE_THRESHOLDS
+) -> float:
     """Return the score threshold at which a model is best.
 
     The AP of three neighbouring thresholds is averaged first, since that of one is
@@ -79,10 +81,12 @@ def best_score_threshold(ap: Sequence[float]) -> float:
     Parameters
     ----------
     ap : sequence of float
-        On images that the model did not learn from, one of `SCORE_THRESHOLDS` each.
+        On images that the model did not learn from, one a threshold.
+    thresholds : sequence of float
+        Evenly spaced.
     """
     smooth = np.convolve(
         np.pad(np.asarray(ap), 1, mode="edge"), np.ones(3) / 3, "valid"
     )
-    near = -np.abs(np.array(SCORE_THRESHOLDS) - SCORE_THRESHOLD)
-    return SCORE_THRESHOLDS[int(np.lexsort((near, smooth.round(6)))[-1])]
+    near = -np.abs(np.array(thresholds) - SCORE_THRESHOLD)
+    return thresholds[int(np.lexsort((near, smooth.round(6)))[-1])]

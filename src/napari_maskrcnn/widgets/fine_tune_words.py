@@ -14,6 +14,7 @@ FIGURES = {
     "ap50": "AP at IoU 0.5",
     "ap75": "AP at IoU 0.75",
     "ap50_any_class": "AP at IoU 0.5, any class",
+    "score_threshold": "Score threshold",
 }
 
 

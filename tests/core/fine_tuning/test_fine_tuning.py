@@ -31,7 +31,7 @@ from napari_maskrcnn.core.fine_tuning import FineTuneResult, advise
 from napari_maskrcnn.core.fine_tuning.class_rows import with_classes
 from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig
 from napari_maskrcnn.core.fine_tuning.frozen_part import CutNetwork
-from napari_maskrcnn.core.fine_tuning.judging import recommend
+from napari_maskrcnn.core.fine_tuning.judging import Judge, recommend, scores
 from napari_maskrcnn.core.fine_tuning.state import read_best, read_history
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.samples import nuclei_field
@@ -343,6 +343,7 @@ def test_the_result_compares_and_says_where_it_comes_from(
     assert found["objects"] == result.plan.objects
     assert found["held_out"] == list(result.plan.held_out)
     assert found["metrics"]["after"] == result.after
+    assert result.checkpoint.score_threshold == result.after["score_threshold"]
     restored = FineTuneConfig.from_dict(json.loads(json.dumps(found["fine_tuning"])))
     assert restored == CONFIG.filled()
     assert "fine-tuned on" in result.checkpoint.config["description"]
@@ -356,6 +357,20 @@ def test_the_result_compares_and_says_where_it_comes_from(
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows if row["ap50"]] == ["0", "3", "6"]
     assert [row["step"] for row in rows if row["loss"]] == ["5"]
+
+
+def test_a_model_is_judged_where_it_is_best(annotated: list[AnnotatedImage]) -> None:
+    checkpoint = tiny_checkpoint()
+    # As heads are that just began: right, but not sure of it.
+    checkpoint.state["roi_heads.box_predictor.cls_score.bias"][1:] -= 2
+    judge = Judge(checkpoint, annotated[:2], "cpu")
+    figures = exhaust(judge.scores())
+    threshold = figures["score_threshold"]
+    assert exhaust(judge.scores(threshold)) == figures
+    found = exhaust(judge.instances(threshold))
+    assert scores(judge.annotated, found).items() <= figures.items()
+    assert all((one.scores >= threshold).all() for one in found)
+    assert figures["ap50"] >= exhaust(judge.scores(0.9))["ap50"]
 
 
 def test_progress_tells_of_every_step(

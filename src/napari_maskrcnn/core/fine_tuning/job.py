@@ -11,7 +11,7 @@ from napari_maskrcnn.core import preload  # noqa: F401
 
 import torch
 
-from napari_maskrcnn.core.checkpoints import Checkpoint
+from napari_maskrcnn.core.checkpoints import SCORE_THRESHOLD, Checkpoint
 from napari_maskrcnn.core.devices import (
     choose_device,
     inference_precision,
@@ -21,7 +21,7 @@ from napari_maskrcnn.core.training_config import learning_rate
 
 from .class_rows import with_classes
 from .frozen_part import CutNetwork
-from .judging import Recommendation, recommend
+from .judging import SCORE_THRESHOLD_KEY, Recommendation, recommend
 from .measuring import PROPOSED, Measuring, on_held_out, on_replay
 from .record import identity, record
 from .state import LOG_EVERY, VIEWS_NAME, FineTuneRun, initial_state
@@ -197,7 +197,7 @@ class FineTuneJob:
 
     def measure_after(self) -> Generator[None, None, None]:
         """Segment what is held out with the best weights."""
-        yield from self.measuring.find(self.state.best)
+        yield from self.measuring.find(self.state.best, self._score_threshold)
         self.save()
 
     # A step.
@@ -284,9 +284,15 @@ class FineTuneJob:
         learnt = {k: v.detach().cpu().clone() for k, v in self.state.best.items()}
         config = {
             **self._start.config,
+            SCORE_THRESHOLD_KEY: self._score_threshold,
             **record(self._old, self._parent, self.plan, self.config, self.state),
         }
         return Checkpoint(config, {**self._start.state, **learnt})
+
+    @property
+    def _score_threshold(self) -> float:
+        """The threshold at which the best model is best."""
+        return self.state.best_scores.get(SCORE_THRESHOLD_KEY, SCORE_THRESHOLD)
 
     def save(self) -> None:
         """Write the state from which the run can go on."""

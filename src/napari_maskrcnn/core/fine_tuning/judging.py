@@ -15,6 +15,7 @@ from napari_maskrcnn.core.detector import Detector
 from napari_maskrcnn.core.metrics import evaluate
 from napari_maskrcnn.core.progress import relay
 from napari_maskrcnn.core.recipe import Recipe
+from napari_maskrcnn.core.validation import SCORE_THRESHOLDS, best_score_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from napari_maskrcnn.core.instances import Instances
 
 THRESHOLDS = (0.5, 0.75)
+# Each costs a comparison of all images: every second one of a training's.
+_SCORES = SCORE_THRESHOLDS[1::2]
+SCORE_THRESHOLD_KEY = "score_threshold"
 # Below this part of the objects the old proposals are too bad for new heads alone.
 ENOUGH_PROPOSED = 0.85
 # From this loss of AP on, classes are mixed up more than objects are missed.
@@ -40,7 +44,9 @@ class Judge:
     AP is TP / (TP + FP + FN), mean over the images. With several classes an object of
     the wrong class is both a false positive and a false negative. What is predicted for
     the most part on unreviewed ground does not count. Object sizes are taken from the
-    annotation, thresholds from the default recipe.
+    annotation, overlap and mask thresholds from the default recipe. Each model is
+    judged at the score threshold that suits it best: heads that just began to learn are
+    less sure of themselves than old ones, and not worse for it.
 
     Parameters
     ----------
@@ -69,7 +75,6 @@ class Judge:
         self.detector = Detector(checkpoint, device)
         self.encodings = {} if encodings is None else encodings
         self._budget = budget
-        self._recipe = Recipe()
         self._trunk_changed = False
 
     def load(self, state: Mapping[str, Tensor], *, trunk_changed: bool) -> None:
@@ -77,13 +82,20 @@ class Judge:
         self.detector.network.load_state_dict(dict(state))
         self._trunk_changed = trunk_changed
 
-    def instances(self) -> Generator[None, None, list[Instances]]:
+    def instances(
+        self, score_threshold: float
+    ) -> Generator[None, None, list[Instances]]:
         """Segment the images and return the objects of each, thresholds applied."""
+        recipe = Recipe(score_threshold=score_threshold)
+        return [recipe.apply(kept) for kept in (yield from self._kept())]
+
+    def _kept(self) -> Generator[None, None, list[Instances]]:
+        """Segment the images, down to the lowest score."""
         found = []
         for index in range(len(self.annotated)):
             encoding = yield from self._encoding(index)
             kept = yield from relay(self.detector.detect_steps(encoding), _nothing)
-            found.append(self._recipe.apply(kept))
+            found.append(kept)
             yield
         return found
 
@@ -100,17 +112,32 @@ class Judge:
             self.encodings[index] = encoding
         return encoding
 
-    def scores(self) -> Generator[None, None, dict[str, float]]:
+    def scores(
+        self, score_threshold: float | None = None
+    ) -> Generator[None, None, dict[str, float]]:
         """Measure.
+
+        Parameters
+        ----------
+        score_threshold : float, optional
+            By default the one at which the model is best.
 
         Returns
         -------
         dict
             "ap50" and "ap75"; with several classes also "ap50_any_class", in which
-            classes play no part.
+            classes play no part; "score_threshold", at which they hold.
         """
-        found = yield from self.instances()
-        return scores(self.annotated, found)
+        kept = yield from self._kept()
+        tried = _SCORES if score_threshold is None else (score_threshold,)
+        figures = []
+        for threshold in tried:
+            recipe = Recipe(score_threshold=threshold)
+            found = [recipe.apply(instances) for instances in kept]
+            figures.append(scores(self.annotated, found))
+            yield
+        best = best_score_threshold([one["ap50"] for one in figures], tried)
+        return {**figures[tried.index(best)], SCORE_THRESHOLD_KEY: best}
 
     def proposed(self) -> Generator[None, None, float]:
         """Return the part of the objects that a proposal covers with an IoU of 0.5."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .judging import Judge, scores
+from .judging import SCORE_THRESHOLD_KEY, Judge
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -64,10 +64,13 @@ class Measuring:
         figures: Figures = {}
         for prefix, items in self._images.items():
             judge = Judge(self._old, items, self._device, budget=self._budget)
-            found = yield from judge.instances()
-            figures |= _prefixed(prefix, scores(items, found))
+            # What was learnt before is known at the threshold that was in use.
+            own = self._old.score_threshold if prefix else None
+            own_scores = yield from judge.scores(own)
+            figures |= _prefixed(prefix, own_scores)
             if not prefix:
-                self.found_before = tuple(found)
+                at = own_scores[SCORE_THRESHOLD_KEY]
+                self.found_before = tuple((yield from judge.instances(at)))
                 figures[PROPOSED] = yield from judge.proposed()
             self._judges[prefix] = Judge(
                 self._start,
@@ -83,14 +86,19 @@ class Measuring:
         self._load(weights)
         figures: Figures = {}
         for prefix, judge in self._judges.items():
-            figures |= _prefixed(prefix, (yield from judge.scores()))
+            # The held-out images come first and say which threshold it will have.
+            at = figures.get(SCORE_THRESHOLD_KEY)
+            figures |= _prefixed(prefix, (yield from judge.scores(at)))
         return figures
 
-    def find(self, weights: Mapping[str, Tensor]) -> Generator[None, None, None]:
+    def find(
+        self, weights: Mapping[str, Tensor], score_threshold: float
+    ) -> Generator[None, None, None]:
         """Segment what is held out with these weights, for `found_after`."""
         self._load(weights)
         if self._judges:
-            self.found_after = tuple((yield from self._judges[""].instances()))
+            found = yield from self._judges[""].instances(score_threshold)
+            self.found_after = tuple(found)
 
     def _load(self, weights: Mapping[str, Tensor]) -> None:
         for judge in self._judges.values():

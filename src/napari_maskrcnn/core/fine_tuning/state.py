@@ -39,7 +39,7 @@ VIEWS_NAME = "views"
 HISTORY_FIELDS = (
     "step", "seconds", "learning_rate", "loss", "loss_objectness", "loss_rpn_box_reg",
     "loss_classifier", "loss_box_reg", "loss_mask", "ap50", "ap75", "ap50_any_class",
-    "replay_ap50", "replay_ap75",
+    "score_threshold", "replay_ap50", "replay_ap75",
 )  # fmt: skip
 # Steps between two rows of losses in the history.
 LOG_EVERY = 5

@@ -48,5 +48,6 @@ def test_tooltips_have_the_key() -> None:
 
 
 @pytest.mark.skipif(not GUIDE.is_file(), reason="the guide is not installed")
-def test_the_guide_has_the_table_of_keys() -> None:
-    assert key_table("Edit") in GUIDE.read_text("utf-8")
+@pytest.mark.parametrize("group", ["Edit", "Review"])
+def test_the_guide_has_the_tables_of_keys(group: str) -> None:
+    assert key_table(group) in GUIDE.read_text("utf-8")

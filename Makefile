@@ -14,6 +14,10 @@ QT_PACKAGES = libgl1 libgl1-mesa-dri libegl1 libopengl0 libdbus-1-3 libfontconfi
 	libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-render0 \
 	libxcb-shape0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0 libxcb-xinerama0 libxcb-xkb1
 
+# Those that need no data; docs/benchmarks.md has the commands of the others.
+BENCHMARKS = coco editing gui_stall import_time painting review slider_repaint \
+	starter_speed
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format bench screenshots clean display virtual-display
 
@@ -22,7 +26,7 @@ help:
 	@echo "make test         run the tests"
 	@echo "make lint         check style, types and the rings"
 	@echo "make format       format the code"
-	@echo "make bench        run the benchmarks"
+	@echo "make bench        run the benchmarks that need no data"
 	@echo "make screenshots  take the pictures of the documentation again"
 	@echo "make clean        remove the environment and everything built"
 
@@ -44,8 +48,8 @@ format: $(VENV)/.installed-lint
 	$(VENV)/bin/ruff format
 
 bench: virtual-display $(VENV)/.installed-test
-	@for script in benchmarks/*.py; do \
-		echo "== $$script"; $(VENV)/bin/python $$script || exit 1; \
+	@for name in $(BENCHMARKS); do \
+		echo "== $$name"; $(VENV)/bin/python benchmarks/$$name.py || exit 1; \
 	done
 
 screenshots: virtual-display $(VENV)/.installed-test

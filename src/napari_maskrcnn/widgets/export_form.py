@@ -28,7 +28,7 @@ MODES = (
     ("Polygons; holes filled", "polygon"),
 )
 PICTURES = (
-    ("Leave them where they are", "leave"),
+    ("Leave in place", "leave"),
     ("Write them as 8-bit PNG", "png"),
     ("Write them as 16-bit TIFF", "tiff"),
 )

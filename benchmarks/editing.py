@@ -4,8 +4,9 @@ A real viewer, 1,000 objects on 2048 x 2048 pixels (uint16) with their table.  E
 is done by its button or by what the mouse draws, on one object after the other.
 Measured is the time until napari has refreshed the layer, on the clock and of the
 processor alone, which other programs on the machine touch less; "drawn" adds the time
-until the window has drawn it, which depends on the graphics driver.  Strokes of 20 dabs
-are painted in turns in a viewer without the plugin and in one with the widget open.
+until the window has drawn it, which depends on the graphics driver: "refresh alone" is
+a layer that is refreshed and drawn with nothing edited.  Strokes of 20 dabs are painted
+in turns in a viewer without the plugin and in one with the widget open.
 
     python benchmarks/editing.py [--json FILE] [--repeats N]
 
@@ -110,6 +111,8 @@ def time_edits(widget: Any, layer: Labels, repeats: int) -> dict[str, Any]:
     layer_steps: list[int] = []
     refused: list[str] = []
     layer.events.paint.connect(lambda: layer_steps.append(1))
+    # What the window costs where nothing is edited.
+    done["refresh alone"] = milliseconds([layer.refresh] * repeats)
     for name in BUTTONS:
         acts = []
         for _ in range(repeats):

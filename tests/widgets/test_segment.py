@@ -61,7 +61,7 @@ def large() -> NDArray[np.uint8]:
 
 def test_without_an_image_there_is_nothing_to_click(widget: SegmentWidget) -> None:
     assert not widget.run_button.isEnabled()
-    assert not widget.cancel_button.isEnabled()
+    assert not widget.run_row.cancel_button.isEnabled()
     assert widget.status.text() == "Open an image to begin"
 
 
@@ -174,9 +174,9 @@ def test_cancel_answers_within_a_second(
     start(qtbot, widget)
     assert not widget.run_button.isEnabled()
     begin = time.monotonic()
-    click(qtbot, widget.cancel_button)
+    click(qtbot, widget.run_row.cancel_button)
     assert widget.run_button.isEnabled()
-    assert not widget.cancel_button.isEnabled()
+    assert not widget.run_row.cancel_button.isEnabled()
     assert widget.status.text() == "Cancelled; nothing was changed"
     qtbot.waitUntil(lambda: widget.session.jobs._leaving is None, timeout=TIMEOUT)
     assert time.monotonic() - begin < 1.5
@@ -198,7 +198,7 @@ def test_a_run_outlives_its_dock_and_a_new_one_finds_it(
     assert session.jobs.running
     _, again = open_widget(viewer)
     assert again.session is session
-    assert again.cancel_button.isEnabled()
+    assert again.run_row.cancel_button.isEnabled()
     assert not again.run_button.isEnabled()
     qtbot.waitUntil(lambda: not session.jobs.running, timeout=TIMEOUT)
     assert "cells instances" in viewer.layers

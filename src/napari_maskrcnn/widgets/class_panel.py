@@ -13,10 +13,12 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QListWidget,
     QListWidgetItem,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
+
+from napari_maskrcnn.widgets.parts import button
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,16 +55,15 @@ class ClassPanel(QGroupBox):
             "number do so in the image too, where napari has 1 to 7 for its tools"
         )
         self.list.setMaximumHeight(104)
-        self.set_button = QPushButton("Set class")
-        self.set_button.setToolTip(
-            "Give the class chosen here to the objects selected in the table"
+        self.set_button = button(
+            "Set class",
+            "Give the class chosen here to the objects selected in the table",
         )
         self.name_edit = QLineEdit()
         self.name_edit.setPlaceholderText("New class")
         self.name_edit.setToolTip("The name of a class to add; Enter adds it")
         self.name_edit.setMaxLength(100)
-        self.add_button = QPushButton("Add")
-        self.add_button.setToolTip("Add a class with the name on the left")
+        self.add_button = button("Add", "Add a class with the name on the left")
         self.colour_box = QCheckBox("Colour by class")
         self.colour_box.setToolTip(
             "Paint the objects in the colours of their classes; those without a class "
@@ -98,21 +99,20 @@ class ClassPanel(QGroupBox):
         if list(names) == self.names():
             return
         row = self.list.currentRow()
-        blocked = self.list.blockSignals(True)
-        self.list.clear()
-        for number, (name, colour) in enumerate(zip(names, colours, strict=True), 1):
-            item = QListWidgetItem(_swatch(number, colour), name)
-            item.setData(_NAME, name)
-            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsEditable)
-            self.list.addItem(item)
-        self.list.setCurrentRow(min(max(row, 0), self.list.count() - 1))
-        self.list.blockSignals(blocked)
+        rows = zip(names, colours, strict=True)
+        with signals_blocked(self.list):
+            self.list.clear()
+            for number, (name, colour) in enumerate(rows, 1):
+                item = QListWidgetItem(_swatch(number, colour), name)
+                item.setData(_NAME, name)
+                item.setFlags(item.flags() | Qt.ItemFlag.ItemIsEditable)
+                self.list.addItem(item)
+            self.list.setCurrentRow(min(max(row, 0), self.list.count() - 1))
 
     def show_coloured(self, on: bool) -> None:
         """Set the check box without a signal."""
-        blocked = self.colour_box.blockSignals(True)
-        self.colour_box.setChecked(on)
-        self.colour_box.blockSignals(blocked)
+        with signals_blocked(self.colour_box):
+            self.colour_box.setChecked(on)
 
     def _on_set(self) -> None:
         item = self.list.currentItem()
@@ -128,9 +128,8 @@ class ClassPanel(QGroupBox):
         old, new = item.data(_NAME), item.text()
         if new != old:
             # Until the list is filled anew it says what is so.
-            blocked = self.list.blockSignals(True)
-            item.setText(old)
-            self.list.blockSignals(blocked)
+            with signals_blocked(self.list):
+                item.setText(old)
             self.renamed.emit(old, new)
 
 

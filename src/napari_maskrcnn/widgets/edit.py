@@ -6,18 +6,15 @@ import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
-    QMainWindow,
     QPushButton,
     QSpinBox,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_maskrcnn.viewer.actions import action_named, actions_of
@@ -25,14 +22,17 @@ from napari_maskrcnn.viewer.editor import MODES, editor_of
 from napari_maskrcnn.viewer.keys import LayerKeys
 from napari_maskrcnn.viewer.looking import Clicks
 from napari_maskrcnn.viewer.selection import select, selected_ids
-from napari_maskrcnn.viewer.session import Session, session_of
+from napari_maskrcnn.widgets.boxes import LayerBox
 from napari_maskrcnn.widgets.canvas_line import CanvasLine, canvas_in
-from napari_maskrcnn.widgets.parts import StatusLine, theme_named
+from napari_maskrcnn.widgets.dock import Dock
+from napari_maskrcnn.widgets.parts import StatusLine, action_button, bold
 from napari_maskrcnn.widgets.recovery_bar import RecoveryBar
 
 if TYPE_CHECKING:
     from napari.layers import Labels
     from qtpy.QtGui import QShowEvent
+
+    from napari_maskrcnn.viewer.session import Session
 
 EMPTY = "Segment an image first, or choose a Labels layer"
 # The buttons in their groups, row by row; "parts" is the number beside "Split into".
@@ -47,7 +47,7 @@ GROUPS = (
 )
 
 
-class EditWidget(QWidget):
+class EditWidget(Dock):
     """Buttons, keys and modes of the mouse for the selected objects.
 
     Parameters
@@ -59,8 +59,7 @@ class EditWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
-        super().__init__()
-        self.session = session or session_of(napari_viewer)
+        super().__init__(napari_viewer, session)
         editor = editor_of(self.session)
         if editor is None:
             raise RuntimeError("the viewer is gone")
@@ -69,23 +68,17 @@ class EditWidget(QWidget):
         self._line: CanvasLine | None = None
         self._clicks: Clicks | None = None
         self._followed: weakref.ref[Labels] | None = None
-        self._follows_window = False
         self._make_parts()
         self._lay_out()
         self._connect()
-        self._on_theme()
+        self.use_theme()
         self._on_layers()
 
     # ---- building
 
     def _make_parts(self) -> None:
         self.recovery_bar = RecoveryBar(self.session, self)
-        self.layer_box = QComboBox()
-        self.layer_box.setToolTip("The Labels layer to edit: of a stack, the plane")
-        self.layer_box.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.layer_box.setMinimumContentsLength(12)
+        self.layer_box = LayerBox("The Labels layer to edit: of a stack, the plane")
         self.selected_label = QLabel()
         self.selected_label.setToolTip(
             "The buttons and keys act on this; click an object in the image, or in the "
@@ -105,12 +98,8 @@ class EditWidget(QWidget):
         self.status = StatusLine()
         self.buttons: dict[str, QPushButton] = {}
         for action in (*actions_of("Edit"), action_named("undo"), action_named("redo")):
-            button = QPushButton(action.title)
-            button.setToolTip(action.tooltip)
-            button.setCheckable(action.name in MODES)
-            # A click leaves the keys with the canvas; Tab still comes here.
-            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-            self.buttons[action.name] = button
+            self.buttons[action.name] = action_button(action)
+            self.buttons[action.name].setCheckable(action.name in MODES)
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
@@ -121,11 +110,7 @@ class EditWidget(QWidget):
         column.addLayout(top)
         column.addWidget(self.selected_label)
         for title, rows in GROUPS:
-            heading = QLabel(title)
-            font = heading.font()
-            font.setBold(True)
-            heading.setFont(font)
-            column.addWidget(heading)
+            column.addWidget(bold(QLabel(title)))
             grid = QGridLayout()
             grid.setColumnStretch(0, 1)
             grid.setColumnStretch(1, 1)
@@ -143,7 +128,6 @@ class EditWidget(QWidget):
     def _connect(self) -> None:
         session = self.session
         session.layers_changed.connect(self._on_layers)
-        session.theme_changed.connect(self._on_theme)
         self.layer_box.currentIndexChanged.connect(self._on_layer)
         self.parts_box.valueChanged.connect(self._on_parts)
         self.over_box.toggled.connect(self._on_over)
@@ -158,13 +142,9 @@ class EditWidget(QWidget):
     # ---- while the widget is docked
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Find the canvas, and follow the window that the widget is shown in."""
+        """Find the canvas."""
         super().showEvent(event)
         self._hold()
-        window = self.window()
-        if isinstance(window, QMainWindow) and not self._follows_window:
-            self._follows_window = True
-            window.destroyed.connect(self.session.release)
 
     def event(self, event: QEvent | None) -> bool:
         """Bind the keys when the widget is docked, give them back when it is not."""
@@ -208,24 +188,10 @@ class EditWidget(QWidget):
 
     def layer(self) -> Labels | None:
         """Return the chosen Labels layer."""
-        reference = self.layer_box.currentData()
-        layer: Labels | None = reference() if reference is not None else None
-        return layer
-
-    def _on_theme(self) -> None:
-        viewer = self.session.viewer
-        if viewer is not None:
-            self.status.use_theme(theme_named(viewer.theme))
+        return self.layer_box.layer()
 
     def _on_layers(self) -> None:
-        chosen, layers = self.layer(), self.session.all_labels()
-        blocked = self.layer_box.blockSignals(True)
-        self.layer_box.clear()
-        for layer in layers:
-            self.layer_box.addItem(layer.name, weakref.ref(layer))
-        if chosen in layers:
-            self.layer_box.setCurrentIndex(layers.index(chosen))
-        self.layer_box.blockSignals(blocked)
+        self.layer_box.list_layers(self.session.all_labels())
         self._on_layer()
 
     def _on_active(self) -> None:

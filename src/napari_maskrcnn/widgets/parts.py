@@ -9,19 +9,20 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QSlider,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 if TYPE_CHECKING:
     from napari.utils.theme import Theme
+
+    from napari_maskrcnn.viewer.actions import Action
 
 # A slider moved by key, wheel or number has rested after this time.
 REST_MS = 400
@@ -137,6 +138,14 @@ def button(text: str, tip: str) -> QPushButton:
     return made
 
 
+def action_button(action: Action) -> QPushButton:
+    """Return the button of an action of the viewer's."""
+    made = button(action.title, action.tooltip)
+    # A click leaves the keys with the canvas; Tab still comes here.
+    made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return made
+
+
 def row(first: QWidget, *others: QWidget) -> QHBoxLayout:
     """Return widgets side by side, the first one as wide as there is room."""
     layout = QHBoxLayout()
@@ -235,23 +244,20 @@ class Slider(QWidget):
 
     def set_value(self, value: float) -> None:
         """Move the slider without a signal."""
-        blocked = self.slider.blockSignals(True)
-        self.slider.setValue(round(value / self._step))
-        self.slider.blockSignals(blocked)
+        with signals_blocked(self.slider):
+            self.slider.setValue(round(value / self._step))
         self._show()
 
     def set_high(self, high: float) -> None:
         """Change the upper end; the value stays inside without a signal."""
-        blocked = self.slider.blockSignals(True)
-        self.slider.setMaximum(round(high / self._step))
-        self.slider.blockSignals(blocked)
+        with signals_blocked(self.slider):
+            self.slider.setMaximum(round(high / self._step))
         self.number.setMaximum(high)
         self._show()
 
     def _show(self) -> None:
-        blocked = self.number.blockSignals(True)
-        self.number.setValue(self.value())
-        self.number.blockSignals(blocked)
+        with signals_blocked(self.number):
+            self.number.setValue(self.value())
 
     def _on_value(self, _value: int) -> None:
         self._show()
@@ -262,13 +268,3 @@ class Slider(QWidget):
     def _on_released(self) -> None:
         self._rest.stop()
         self.rested.emit()
-
-
-def scrolled(content: QWidget, parent: QWidget) -> QScrollArea:
-    """Return a frameless scroll area around `content` that scrolls upright only."""
-    area = QScrollArea(parent)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setWidgetResizable(True)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidget(content)
-    return area

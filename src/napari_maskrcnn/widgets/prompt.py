@@ -6,27 +6,17 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QButtonGroup,
-    QComboBox,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel
 
-from napari_maskrcnn.core.checkpoints import list_models
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.viewer.classes import classes_of
 from napari_maskrcnn.viewer.models import models_of
 from napari_maskrcnn.viewer.pointing import BOX, POINT
 from napari_maskrcnn.viewer.prompting import PromptTool, prompts_of
-from napari_maskrcnn.viewer.session import Session, session_of
 from napari_maskrcnn.viewer.settings import device_choice
-from napari_maskrcnn.widgets.parts import StatusLine, scrolled, theme_named
+from napari_maskrcnn.widgets.boxes import DEFAULT_MODEL, Box, LayerBox, ModelBox
+from napari_maskrcnn.widgets.dock import Dock
+from napari_maskrcnn.widgets.parts import ProgressRow, StatusLine, button, form_layout
 from napari_maskrcnn.widgets.recovery_bar import RecoveryBar
 from napari_maskrcnn.widgets.rubber_band import RubberBand
 
@@ -35,8 +25,8 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QHideEvent, QShowEvent
 
     from napari_maskrcnn.core.progress import Progress
+    from napari_maskrcnn.viewer.session import Session
 
-DEFAULT_MODEL = "nuclei"
 HINTS = {
     BOX: "Drag a box around an object",
     POINT: "Click an object; drag to move the image",
@@ -47,7 +37,7 @@ UNENCODED = "The first prompt on an image encodes it, which takes longer"
 ALWAYS = "Alt-click removes an object, Escape ends, Ctrl-Z takes back"
 
 
-class PromptWidget(QWidget):
+class PromptWidget(Dock):
     """Make objects with the network where the mouse points.
 
     Parameters
@@ -59,8 +49,7 @@ class PromptWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
-        super().__init__()
-        self.session = session or session_of(napari_viewer)
+        super().__init__(napari_viewer, session)
         tool = prompts_of(self.session)
         if tool is None:
             raise RuntimeError("the viewer of this widget is gone")
@@ -72,7 +61,7 @@ class PromptWidget(QWidget):
         self._make_parts()
         self._lay_out()
         self._connect()
-        self._on_theme()
+        self.use_theme()
         self._list_models()
         if models_of(self.session).name:
             self._use_model(models_of(self.session).name)
@@ -82,68 +71,57 @@ class PromptWidget(QWidget):
 
     def _make_parts(self) -> None:
         self.recovery_bar = RecoveryBar(self.session)
-        self.image_box = _box("The image to make objects in: of a stack, the plane")
-        self.model_box = _box(
+        self.image_box = LayerBox("The image to make objects in: of a stack, the plane")
+        self.model_box = ModelBox(
             "The network; an image that another one encoded is encoded again"
         )
-        self.class_box = _box("The class of new objects")
-        self.box_button = QPushButton("Box")
-        self.box_button.setToolTip("Drag boxes: the network draws the object inside")
-        self.point_button = QPushButton("Point")
-        self.point_button.setToolTip("Click objects: the network finds their outlines")
+        self.class_box = Box("The class of new objects")
+        self.box_button = button(
+            "Box", "Drag boxes: the network draws the object inside"
+        )
+        self.point_button = button(
+            "Point", "Click objects: the network finds their outlines"
+        )
         self._modes = QButtonGroup(self)
         self._modes.setExclusive(False)
-        for button in (self.box_button, self.point_button):
-            button.setCheckable(True)
-            button.setMinimumHeight(34)
+        for one in (self.box_button, self.point_button):
+            one.setCheckable(True)
+            one.setMinimumHeight(34)
             # A click leaves the keys with the canvas; Tab still comes here.
-            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-            self._modes.addButton(button)
+            one.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            self._modes.addButton(one)
         self.hint = QLabel()
         self.hint.setWordWrap(True)
         self.always = QLabel(ALWAYS)
         self.always.setWordWrap(True)
-        self.progress_bar = QProgressBar()
-        self.progress_bar.setToolTip("How far the encoding has come")
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setToolTip("Give up the prompt that runs")
+        self.run_row = ProgressRow(
+            "How far the encoding has come", "Give up the prompt that runs"
+        )
         self.status = StatusLine()
         self.band = RubberBand(self)
 
     def _lay_out(self) -> None:
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+        form = form_layout()
         form.addRow("Image", self.image_box)
         form.addRow("Model", self.model_box)
         form.addRow("Class", self.class_box)
         modes = QHBoxLayout()
         modes.addWidget(self.box_button)
         modes.addWidget(self.point_button)
-        self._run = QWidget()
-        run = QHBoxLayout(self._run)
-        run.setContentsMargins(0, 0, 0, 0)
-        run.addWidget(self.progress_bar, 1)
-        run.addWidget(self.cancel_button)
-        content = QWidget()
-        column = QVBoxLayout(content)
-        column.addWidget(self.recovery_bar)
-        column.addLayout(form)
-        column.addLayout(modes)
-        column.addWidget(self.hint)
-        column.addWidget(self.always)
-        column.addWidget(self._run)
-        column.addWidget(self.status)
-        column.addStretch(1)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scrolled(content, self))
-        self.setMinimumWidth(280)
+        self.stack(
+            self.recovery_bar,
+            form,
+            modes,
+            self.hint,
+            self.always,
+            self.run_row,
+            self.status,
+            width=280,
+        )
 
     def _connect(self) -> None:
         self.session.layers_changed.connect(self._on_layers)
         self.session.shown_changed.connect(self._on_shown)
-        self.session.theme_changed.connect(self._on_theme)
         self.tool.changed.connect(self._on_tool)
         self.tool.progressed.connect(self._on_progress)
         self.tool.said.connect(self.status.say)
@@ -156,26 +134,16 @@ class PromptWidget(QWidget):
         self.class_box.currentIndexChanged.connect(self._on_class)
         self.box_button.clicked.connect(self._on_box)
         self.point_button.clicked.connect(self._on_point)
-        self.cancel_button.clicked.connect(self._on_cancel)
+        self.run_row.cancel_button.clicked.connect(self._on_cancel)
 
     # ---- filling the form
 
     def image(self) -> Image | None:
         """Return the chosen image layer."""
-        reference = self.image_box.currentData()
-        layer: Image | None = reference() if reference is not None else None
-        return layer
+        return self.image_box.layer()
 
     def _on_layers(self) -> None:
-        chosen = self.image()
-        images = self.session.images()
-        blocked = self.image_box.blockSignals(True)
-        self.image_box.clear()
-        for layer in images:
-            self.image_box.addItem(layer.name, weakref.ref(layer))
-        if chosen in images:
-            self.image_box.setCurrentIndex(images.index(chosen))
-        self.image_box.blockSignals(blocked)
+        self.image_box.list_layers(self.session.images())
         self._on_image()
 
     def _on_image(self, _index: int = 0) -> None:
@@ -192,24 +160,14 @@ class PromptWidget(QWidget):
         self._on_tool()
 
     def _list_models(self) -> None:
-        in_use = models_of(self.session).name or DEFAULT_MODEL
-        chosen = self.model_box.currentData() or in_use
-        blocked = self.model_box.blockSignals(True)
-        self.model_box.clear()
-        for entry in list_models():
-            self.model_box.addItem(entry.name, entry.name)
-        self._choose_model(chosen)
-        self.model_box.blockSignals(blocked)
+        self.model_box.list_models(models_of(self.session).name)
         self._use_recipe()
-
-    def _choose_model(self, name: str) -> None:
-        self.model_box.setCurrentIndex(max(0, self.model_box.findData(name)))
 
     def _use_model(self, name: str) -> None:
         """Take the model that a person chose elsewhere, for the images of now too."""
         for image in self.session.images():
             self._result_is_new(image)
-        self._choose_model(name)
+        self.model_box.choose(name)
 
     def _follow_result(self) -> None:
         """Take the model that has segmented the image, once for each result."""
@@ -218,7 +176,7 @@ class PromptWidget(QWidget):
         if image is None or record is None or record.recipe is None:
             return
         if self._result_is_new(image):
-            self._choose_model(record.recipe.model)
+            self.model_box.choose(record.recipe.model)
 
     def _result_is_new(self, image: Image) -> bool:
         """Whether an image's result is of another model than when last asked."""
@@ -233,7 +191,7 @@ class PromptWidget(QWidget):
         """Tell the tool how to encode: as in the last run, with the chosen model."""
         image = self.image()
         record = self.session.record_of(image) if image is not None else None
-        model = str(self.model_box.currentData() or DEFAULT_MODEL)
+        model = self.model_box.name() or DEFAULT_MODEL
         last = record.recipe if record is not None else None
         self.tool.recipe = Recipe(
             model=model,
@@ -269,15 +227,13 @@ class PromptWidget(QWidget):
     def _on_tool(self) -> None:
         image = self.image()
         mode, running = self.tool.mode, self.tool.jobs.running
-        for button, own in ((self.box_button, BOX), (self.point_button, POINT)):
-            button.setEnabled(image is not None)
-            button.setChecked(mode == own)
+        for one, own in ((self.box_button, BOX), (self.point_button, POINT)):
+            one.setEnabled(image is not None)
+            one.setChecked(mode == own)
         self.hint.setText(HINTS[mode])
-        self.cancel_button.setEnabled(running)
+        self.run_row.set_running(running)
         if not running:
-            self.progress_bar.setRange(0, 1)
-            self.progress_bar.reset()
-            self._run.hide()
+            self.run_row.hide()
         record = self.session.record_of(image) if image is not None else None
         if image is None:
             self.status.say(EMPTY)
@@ -288,16 +244,10 @@ class PromptWidget(QWidget):
     def _on_progress(self, progress: Progress) -> None:
         # A prompt on an encoded image is over before a bar could be seen.
         if "ncod" in progress.message or progress.total:
-            self._run.show()
-        self.progress_bar.setRange(0, max(0, progress.total))
-        self.progress_bar.setValue(progress.done)
+            self.run_row.show()
+        self.run_row.show_progress(progress.done, progress.total)
         if progress.message:
             self.status.say(progress.message)
-
-    def _on_theme(self) -> None:
-        viewer = self.session.viewer
-        if viewer is not None:
-            self.status.use_theme(theme_named(viewer.theme))
 
     # ---- the person acts
 
@@ -328,14 +278,3 @@ class PromptWidget(QWidget):
         """Give the mouse back when the dock is closed or another one is on top."""
         super().hideEvent(event)
         self.tool.stop()
-
-
-def _box(tip: str) -> QComboBox:
-    """Return a combo box that does not widen the dock for a long name."""
-    box = QComboBox()
-    box.setToolTip(tip)
-    box.setSizeAdjustPolicy(
-        QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-    )
-    box.setMinimumContentsLength(12)
-    return box

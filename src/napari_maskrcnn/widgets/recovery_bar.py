@@ -10,10 +10,10 @@ import weakref
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_maskrcnn.viewer.recovery import recovery_of
-from napari_maskrcnn.widgets.parts import StatusLine, theme_named
+from napari_maskrcnn.widgets.parts import StatusLine, button
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -45,12 +45,10 @@ class RecoveryBar(QWidget):
         self._fading.setInterval(SAID_MS)
         self._fading.timeout.connect(self._clear)
         self.line = StatusLine()
-        self.restore_button = QPushButton("Restore")
-        self.restore_button.setToolTip(
-            "Put these corrections back, as one step that Ctrl-Z takes back"
+        self.restore_button = button(
+            "Restore", "Put these corrections back, as one step that Ctrl-Z takes back"
         )
-        self.decline_button = QPushButton("Decline")
-        self.decline_button.setToolTip("Delete these corrections for good")
+        self.decline_button = button("Decline", "Delete these corrections for good")
         self._buttons = QWidget()
         row = QHBoxLayout(self._buttons)
         row.setContentsMargins(0, 0, 0, 0)
@@ -66,8 +64,6 @@ class RecoveryBar(QWidget):
         self.recovery.changed.connect(self.refresh)
         self.recovery.said.connect(self._on_said)
         session.layers_changed.connect(self.refresh)
-        session.theme_changed.connect(self._on_theme)
-        self._on_theme()
         self.refresh()
         if self._image is None:
             self.hide()
@@ -114,8 +110,3 @@ class RecoveryBar(QWidget):
         self._say(sentence, level)
         if level == "info":
             self._fading.start()
-
-    def _on_theme(self) -> None:
-        viewer = self._session.viewer
-        if viewer is not None:
-            self.line.use_theme(theme_named(viewer.theme))

@@ -6,18 +6,17 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
-    QComboBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QMainWindow,
     QProgressBar,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_maskrcnn.core.editing import delete
 from napari_maskrcnn.viewer import classes, edits, marks
@@ -28,11 +27,17 @@ from napari_maskrcnn.viewer.listing import Lister, labels_layers
 from napari_maskrcnn.viewer.looking import Clicks, show_object
 from napari_maskrcnn.viewer.rectangles import RectangleTool, show_regions
 from napari_maskrcnn.viewer.selection import select, selected_ids
-from napari_maskrcnn.viewer.session import Session, session_of
+from napari_maskrcnn.widgets.boxes import LayerBox
 from napari_maskrcnn.widgets.class_panel import KEYS, ClassPanel
+from napari_maskrcnn.widgets.dock import Dock
 from napari_maskrcnn.widgets.filter_panel import FilterPanel
 from napari_maskrcnn.widgets.object_table import ObjectModel, ObjectTable, rows_after
-from napari_maskrcnn.widgets.parts import PrimaryButton, StatusLine, theme_named
+from napari_maskrcnn.widgets.parts import (
+    PrimaryButton,
+    StatusLine,
+    action_button,
+    button,
+)
 from napari_maskrcnn.widgets.recovery_bar import RecoveryBar
 
 if TYPE_CHECKING:
@@ -42,13 +47,14 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QHideEvent, QShowEvent
 
     from napari_maskrcnn.viewer.listing import Listing
+    from napari_maskrcnn.viewer.session import Session
 
 EMPTY = "Segment an image first, or choose a Labels layer"
 # How long the table and the pixels must rest before the list follows them.
 TABLE_MS, PIXELS_MS = 40, 350
 
 
-class ReviewWidget(QWidget):
+class ReviewWidget(Dock):
     """Look through the objects of a Labels layer, approve, reject and class them.
 
     Parameters
@@ -60,8 +66,7 @@ class ReviewWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
-        super().__init__()
-        self.session = session or session_of(napari_viewer)
+        super().__init__(napari_viewer, session)
         self._lister = Lister(self.session)
         self._followed: weakref.ref[Labels] | None = None
         self._listing: Listing | None = None
@@ -71,19 +76,14 @@ class ReviewWidget(QWidget):
         self._make_parts()
         self._lay_out()
         self._connect()
-        self._on_theme()
+        self.use_theme()
         self._on_layers()
 
     # ---- building
 
     def _make_parts(self) -> None:
         self.recovery_bar = RecoveryBar(self.session, self)
-        self.layer_box = QComboBox()
-        self.layer_box.setToolTip("The Labels layer to review: of a stack, the plane")
-        self.layer_box.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.layer_box.setMinimumContentsLength(12)
+        self.layer_box = LayerBox("The Labels layer to review: of a stack, the plane")
         self.progress_bar = QProgressBar()
         self.progress_bar.setToolTip("The objects on this plane that you approved")
         self.filters = FilterPanel()
@@ -91,23 +91,24 @@ class ReviewWidget(QWidget):
         self.table = ObjectTable(self.model)
         self.table.setMinimumHeight(150)
         self.count_label = QLabel()
-        self.previous_button = _button("previous")
-        self.next_button = _button("next")
+        self.previous_button = action_button(action_named("previous"))
+        self.next_button = action_button(action_named("next"))
         self.approve_button = PrimaryButton(action_named("approve").title)
         self.approve_button.setToolTip(action_named("approve").tooltip)
-        self.reject_button = _button("reject")
+        self.reject_button = action_button(action_named("reject"))
         self.reject_button.setMinimumHeight(self.approve_button.minimumHeight())
-        self.shown_button = QPushButton("Approve shown")
-        self.shown_button.setToolTip("Approve all objects that the table shows")
-        self.plane_button = QPushButton("Approve plane")
-        self.plane_button.setToolTip(
-            "Say that everything on this plane is right, background included"
+        self.shown_button = button(
+            "Approve shown", "Approve all objects that the table shows"
         )
-        self.region_button = QPushButton("Draw region")
+        self.plane_button = button(
+            "Approve plane",
+            "Say that everything on this plane is right, background included",
+        )
+        self.region_button = button(
+            "Draw region",
+            "Drag a rectangle in which everything is right, background included",
+        )
         self.region_button.setCheckable(True)
-        self.region_button.setToolTip(
-            "Drag a rectangle in which everything is right, background included"
-        )
         self.classes = ClassPanel()
         self.status = StatusLine()
         # Room for two lines, so that the table does not jump.
@@ -128,10 +129,10 @@ class ReviewWidget(QWidget):
         decide.addWidget(self.approve_button, 2)
         decide.addWidget(self.reject_button, 1)
         many = QGridLayout()
-        for column, button in enumerate(
+        for column, one in enumerate(
             (self.shown_button, self.plane_button, self.region_button)
         ):
-            many.addWidget(button, 0, column)
+            many.addWidget(one, 0, column)
         column_layout = QVBoxLayout(self)
         column_layout.addWidget(self.recovery_bar)
         column_layout.addLayout(top)
@@ -149,7 +150,6 @@ class ReviewWidget(QWidget):
         session = self.session
         session.layers_changed.connect(self._on_layers)
         session.shown_changed.connect(self._on_shown)
-        session.theme_changed.connect(self._on_theme)
         self.layer_box.currentIndexChanged.connect(self._on_layer)
         self.filters.changed.connect(self._fill)
         self.table.chosen.connect(self._on_chosen)
@@ -174,9 +174,7 @@ class ReviewWidget(QWidget):
 
     def layer(self) -> Labels | None:
         """Return the chosen Labels layer."""
-        reference = self.layer_box.currentData()
-        layer: Labels | None = reference() if reference is not None else None
-        return layer
+        return self.layer_box.layer()
 
     @property
     def listing(self) -> Listing | None:
@@ -217,10 +215,11 @@ class ReviewWidget(QWidget):
         total = len(listing) if listing is not None else 0
         shown = f"{len(rows):,} of {total:,} shown" if len(rows) < total else ""
         self.count_label.setText(shown)
-        for button in (self.previous_button, self.next_button, self.shown_button):
-            button.setEnabled(len(rows) > 0)
-        for button in (self.approve_button, self.reject_button):
-            button.setEnabled(len(rows) > 0)
+        for one in (
+            self.previous_button, self.next_button, self.shown_button,
+            self.approve_button, self.reject_button,
+        ):  # fmt: skip
+            one.setEnabled(len(rows) > 0)
 
     def _show_progress(self) -> None:
         listing = self._listing
@@ -283,23 +282,9 @@ class ReviewWidget(QWidget):
             handlers[f"class_{number}"] = _asking(self, str(number))
         return handlers
 
-    def _on_theme(self) -> None:
-        viewer = self.session.viewer
-        if viewer is not None:
-            theme = theme_named(viewer.theme)
-            self.approve_button.use_theme(theme)
-            self.status.use_theme(theme)
-
     def _on_layers(self) -> None:
         viewer, chosen = self.session.viewer, self.layer()
-        layers = labels_layers(viewer) if viewer is not None else []
-        blocked = self.layer_box.blockSignals(True)
-        self.layer_box.clear()
-        for layer in layers:
-            self.layer_box.addItem(layer.name, weakref.ref(layer))
-        if chosen in layers:
-            self.layer_box.setCurrentIndex(layers.index(chosen))
-        self.layer_box.blockSignals(blocked)
+        self.layer_box.list_layers(labels_layers(viewer) if viewer is not None else [])
         if self.layer() is not chosen or chosen is None:
             self._on_layer()
 
@@ -513,9 +498,8 @@ class ReviewWidget(QWidget):
         self._act(lambda layer, plane: _region_added(layer, plane, box))
 
     def _on_drawing_ended(self) -> None:
-        blocked = self.region_button.blockSignals(True)
-        self.region_button.setChecked(False)
-        self.region_button.blockSignals(blocked)
+        with signals_blocked(self.region_button):
+            self.region_button.setChecked(False)
 
 
 # ---- the acts, each with the sentence that tells of it
@@ -558,14 +542,6 @@ def _classed(
 
 def _objects(count: int) -> str:
     return "1 object" if count == 1 else f"{count:,} objects"
-
-
-def _button(name: str) -> QPushButton:
-    action = action_named(name)
-    button = QPushButton(action.title)
-    button.setToolTip(action.tooltip)
-    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    return button
 
 
 def _asking(widget: ReviewWidget, command: str) -> Callable[[Labels], object]:

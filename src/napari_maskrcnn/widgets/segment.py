@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
-    QFormLayout,
     QHBoxLayout,
     QLabel,
-    QMainWindow,
-    QProgressBar,
-    QPushButton,
     QVBoxLayout,
-    QWidget,
 )
 
-from napari_maskrcnn.core.checkpoints import list_models
+from napari_maskrcnn.core.progress import duration
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.viewer.models import models_of
-from napari_maskrcnn.viewer.session import Session, session_of
 from napari_maskrcnn.viewer.settings import device_choice
+from napari_maskrcnn.widgets.boxes import DEFAULT_MODEL, Box, LayerBox, ModelBox
 from napari_maskrcnn.widgets.command import segment_command
+from napari_maskrcnn.widgets.dock import Dock
 from napari_maskrcnn.widgets.parts import (
     PrimaryButton,
+    ProgressRow,
     Slider,
     StatusLine,
-    scrolled,
-    theme_named,
+    bold,
+    button,
+    form_layout,
 )
 from napari_maskrcnn.widgets.recovery_bar import RecoveryBar
 
@@ -43,15 +38,14 @@ if TYPE_CHECKING:
 
     from napari_maskrcnn.core.progress import Progress
     from napari_maskrcnn.viewer.jobs import Outcome
+    from napari_maskrcnn.viewer.session import Session
 
-DEFAULT_MODEL = "nuclei"
-_THRESHOLD_ROLE = Qt.ItemDataRole.UserRole + 1
 # What the size is before a person or a run has said; no object is so small.
 UNKNOWN_SIZE, USUAL_SIZE = 1, 24
 CHANNELS = ("Red", "Green", "Blue")
 
 
-class SegmentWidget(QWidget):
+class SegmentWidget(Dock):
     """Choose an image and a model, segment, and filter the result with live sliders.
 
     Parameters
@@ -63,15 +57,13 @@ class SegmentWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
-        super().__init__()
-        self.session = session or session_of(napari_viewer)
-        self._follows_window = False
+        super().__init__(napari_viewer, session)
         # The model at whose own score threshold the slider was set.
         self._model = ""
         self._make_parts()
         self._lay_out()
         self._connect()
-        self._on_theme()
+        self.use_theme()
         self._list_models()
         self._update_device()
         self._on_layers()
@@ -81,9 +73,11 @@ class SegmentWidget(QWidget):
     def _make_parts(self) -> None:
         recipe = Recipe()
         self.recovery_bar = RecoveryBar(self.session)
-        self.image_box = _box("The image layer to segment: of a stack, the plane shown")
-        self.model_box = _box("The network to use; its purpose is in its tooltip")
-        self.channel_box = _box("Which colour channel the network sees")
+        self.image_box = LayerBox(
+            "The image layer to segment: of a stack, the plane shown"
+        )
+        self.model_box = ModelBox("The network to use; its purpose is in its tooltip")
+        self.channel_box = Box("Which colour channel the network sees")
         self.size_auto = QCheckBox("Automatic")
         self.size_auto.setChecked(recipe.object_size is None)
         self.size_auto.setToolTip("Find the typical size of the objects in the image")
@@ -101,28 +95,24 @@ class SegmentWidget(QWidget):
         )
         self.run_button = PrimaryButton("Segment instances")
         self.run_button.setToolTip("Find the objects in the plane that is shown")
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setToolTip("Stop the run; the layers stay as they are")
-        self.progress_bar = QProgressBar()
-        self.progress_bar.setToolTip("How far the run has come")
+        self.run_row = ProgressRow(
+            "How far the run has come", "Stop the run; the layers stay as they are"
+        )
         self.status = StatusLine()
         self.score_slider = Slider(0.05, 1.0, 0.01)
         self.mask_slider = Slider(0.05, 0.95, 0.01)
         self.overlap_slider = Slider(0.0, 1.0, 0.01)
         self.area_slider = Slider(0, 1000, 1)
-        self.count_label = QLabel()
-        font = self.count_label.font()
-        font.setBold(True)
-        self.count_label.setFont(font)
+        self.count_label = bold(QLabel())
         self.keep_box = QCheckBox("Keep objects I edited or approved")
         self.keep_box.setChecked(True)
         self.keep_box.setToolTip(
             "Objects that you drew, changed, deleted or approved stay as you left them "
             "when you segment again or move a slider. Clear it to have them replaced"
         )
-        self.copy_button = QPushButton("Copy command")
-        self.copy_button.setToolTip(
-            "Copy the command that does the same in a terminal, for one image or many"
+        self.copy_button = button(
+            "Copy command",
+            "Copy the command that does the same in a terminal, for one image or many",
         )
         self._name_sliders()
         self.mask_slider.set_value(recipe.mask_threshold)
@@ -145,56 +135,37 @@ class SegmentWidget(QWidget):
             slider.number.setAccessibleName(name)
 
     def _lay_out(self) -> None:
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
-        size = QHBoxLayout()
-        size.addWidget(self.size_auto)
-        size.addWidget(self.size_box, 1)
-        form.addRow("Image", self.image_box)
-        form.addRow("Model", self.model_box)
-        form.addRow("Channel", self.channel_box)
-        form.addRow("Object size", size)
-        form.addRow("Device", self.device_label)
-        run = QHBoxLayout()
-        run.addWidget(self.progress_bar, 1)
-        run.addWidget(self.cancel_button)
-        sliders = QFormLayout()
-        sliders.setFieldGrowthPolicy(form.fieldGrowthPolicy())
-        sliders.setLabelAlignment(form.labelAlignment())
+        size_row = QHBoxLayout()
+        size_row.addWidget(self.size_auto)
+        size_row.addWidget(self.size_box, 1)
+        self._form = form_layout()
+        self._form.addRow("Image", self.image_box)
+        self._form.addRow("Model", self.model_box)
+        self._form.addRow("Channel", self.channel_box)
+        self._form.addRow("Object size", size_row)
+        self._form.addRow("Device", self.device_label)
+        sliders = form_layout()
         for slider in self._sliders():
             sliders.addRow(slider.slider.accessibleName(), slider)
         last = QVBoxLayout()
         last.addWidget(self.keep_box)
         last.addWidget(self.copy_button)
-        self._form = form
-        content = QWidget()
-        column = QVBoxLayout(content)
-        for part in (
+        self.stack(
             self.recovery_bar,
-            form,
+            self._form,
             self.run_button,
-            run,
+            self.run_row,
             self.status,
             self.count_label,
             sliders,
             last,
-        ):
-            if isinstance(part, QWidget):
-                column.addWidget(part)
-            else:
-                column.addLayout(part)
-        column.addStretch(1)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(scrolled(content, self))
-        self.setMinimumWidth(280)
+            width=280,
+        )
 
     def _connect(self) -> None:
         session = self.session
         session.layers_changed.connect(self._on_layers)
         session.shown_changed.connect(self._on_shown)
-        session.theme_changed.connect(self._on_theme)
         session.job_changed.connect(self._on_job)
         session.progressed.connect(self._on_progress)
         session.finished.connect(self._on_finished)
@@ -202,13 +173,13 @@ class SegmentWidget(QWidget):
         session.warned.connect(self._on_warned)
         models = models_of(session)
         models.changed.connect(self._list_models)
-        models.chosen.connect(self._use_model)
+        models.chosen.connect(self.model_box.choose)
         models.follow(self.recipe)
         self.image_box.currentIndexChanged.connect(self._on_image)
         self.model_box.currentIndexChanged.connect(self._on_model)
         self.size_auto.toggled.connect(self._on_size_auto)
         self.run_button.clicked.connect(self._on_run)
-        self.cancel_button.clicked.connect(self._on_cancel)
+        self.run_row.cancel_button.clicked.connect(self._on_cancel)
         self.copy_button.clicked.connect(self._on_copy)
         for slider in self._sliders():
             slider.moved.connect(self._on_moved)
@@ -226,14 +197,12 @@ class SegmentWidget(QWidget):
 
     def image(self) -> Image | None:
         """Return the chosen image layer."""
-        reference = self.image_box.currentData()
-        layer: Image | None = reference() if reference is not None else None
-        return layer
+        return self.image_box.layer()
 
     def recipe(self) -> Recipe:
         """Return what the form says."""
         return Recipe(
-            model=str(self.model_box.currentData() or DEFAULT_MODEL),
+            model=self.model_box.name() or DEFAULT_MODEL,
             object_size=None if self.size_auto.isChecked() else self.size_box.value(),
             channel=self.channel_box.currentData() if self._has_channels() else None,
             score_threshold=self.score_slider.value(),
@@ -248,52 +217,19 @@ class SegmentWidget(QWidget):
         return image is not None and bool(image.rgb)
 
     def _list_models(self) -> None:
-        in_use = models_of(self.session).name or DEFAULT_MODEL
-        chosen = self.model_box.currentData() or in_use
-        blocked = self.model_box.blockSignals(True)
-        self.model_box.clear()
-        for row, entry in enumerate(list_models()):
-            self.model_box.addItem(entry.name, entry.name)
-            tip = entry.description or ", ".join(entry.class_names)
-            self.model_box.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
-            self.model_box.setItemData(row, entry.score_threshold, _THRESHOLD_ROLE)
-        self.model_box.setCurrentIndex(max(0, self.model_box.findData(chosen)))
-        self.model_box.blockSignals(blocked)
+        self.model_box.list_models(models_of(self.session).name)
         self._on_model()
-
-    def _use_model(self, name: str) -> None:
-        self.model_box.setCurrentIndex(max(0, self.model_box.findData(name)))
 
     # ---- the session tells
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Look for new models, and follow the window that the widget is shown in."""
+        """Look for new models."""
         super().showEvent(event)
         self._list_models()
         self._update_device()
-        window = self.window()
-        # A floating dock is a window of its own, which may be closed during a run.
-        if isinstance(window, QMainWindow) and not self._follows_window:
-            self._follows_window = True
-            window.destroyed.connect(self.session.release)
-
-    def _on_theme(self) -> None:
-        viewer = self.session.viewer
-        if viewer is not None:
-            theme = theme_named(viewer.theme)
-            self.run_button.use_theme(theme)
-            self.status.use_theme(theme)
 
     def _on_layers(self) -> None:
-        chosen = self.image()
-        images = self.session.images()
-        blocked = self.image_box.blockSignals(True)
-        self.image_box.clear()
-        for layer in images:
-            self.image_box.addItem(layer.name, weakref.ref(layer))
-        if chosen in images:
-            self.image_box.setCurrentIndex(images.index(chosen))
-        self.image_box.blockSignals(blocked)
+        self.image_box.list_layers(self.session.images())
         self._on_image()
 
     def _on_image(self, _index: int = 0) -> None:
@@ -321,12 +257,7 @@ class SegmentWidget(QWidget):
     def _on_job(self) -> None:
         running = self.session.jobs.running
         self.run_button.setEnabled(not running and self.image() is not None)
-        self.cancel_button.setEnabled(running)
-        if running:
-            self.progress_bar.setRange(0, 0)
-        else:
-            self.progress_bar.setRange(0, 1)
-            self.progress_bar.reset()
+        self.run_row.set_running(running)
         if self.session.jobs.waiting:
             self.status.say("Waiting for the last run to stop")
         elif self.image() is None:
@@ -334,11 +265,10 @@ class SegmentWidget(QWidget):
 
     def _on_progress(self, progress: Progress) -> None:
         left = self.session.jobs.seconds_left(progress)
-        self.progress_bar.setRange(0, max(0, progress.total))
-        self.progress_bar.setValue(progress.done)
+        self.run_row.show_progress(progress.done, progress.total)
         text = progress.message or "Segmenting"
         if left is not None and left >= 1:
-            text += f", about {_duration(left)} left"
+            text += f", about {duration(left)} left"
         self.status.say(text)
         self._update_device()
 
@@ -368,10 +298,10 @@ class SegmentWidget(QWidget):
     # ---- the person acts
 
     def _on_model(self, _index: int = 0) -> None:
-        name = str(self.model_box.currentData() or "")
-        if name and name != self._model:
-            self._model = name
-            self.score_slider.set_value(self.model_box.currentData(_THRESHOLD_ROLE))
+        entry = self.model_box.entry()
+        if entry is not None and entry.name != self._model:
+            self._model = entry.name
+            self.score_slider.set_value(entry.score_threshold)
 
     def _on_size_auto(self, automatic: bool) -> None:
         self.size_box.setEnabled(not automatic)
@@ -419,21 +349,3 @@ class SegmentWidget(QWidget):
             if path
             else "Command copied; put your file in the place of IMAGE"
         )
-
-
-def _box(tip: str) -> QComboBox:
-    """Return a combo box that does not widen the dock for a long name."""
-    box = QComboBox()
-    box.setToolTip(tip)
-    box.setSizeAdjustPolicy(
-        QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-    )
-    box.setMinimumContentsLength(12)
-    return box
-
-
-def _duration(seconds: float) -> str:
-    """Return a rounded duration in words."""
-    if seconds < 90:
-        return f"{round(seconds)} s"
-    return f"{round(seconds / 60)} min"

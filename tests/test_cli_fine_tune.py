@@ -112,8 +112,11 @@ def test_fine_tune_on_a_coco_file(
     code, text, errors = run(
         "fine-tune", pictures, coco, "--model", "tiny", "--out", out, "--config",
         config, "--steps", 1, "--train", "rpn", "--drop", "ring", "--device", "cpu",
+        "--replay", pictures, coco,
     )  # fmt: skip
     assert code == 0, errors
+    assert "Replays " in text
+    assert "AP at IoU 0.5 (replay)" in text
     assert "New classes: object" in text
     assert read_config(out)["class_names"] == ["disc", "object"]
 

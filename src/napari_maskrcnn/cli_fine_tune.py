@@ -11,7 +11,11 @@ import typer
 from .cli_output import progress_line
 
 if TYPE_CHECKING:
-    from .core.fine_tuning import FineTuneProgress, FineTuneResult
+    from collections.abc import Sequence
+
+    from .core.checkpoints import Checkpoint
+    from .core.dataset import AnnotatedImage
+    from .core.fine_tuning import FineTuneConfig, FineTuneProgress, FineTuneResult
 
 Part = Literal["heads", "rpn", "fpn", "all"]
 _FIGURES = {
@@ -58,7 +62,7 @@ def fine_tune(
     values = _values(config, drop, train=train, steps=steps, minutes=minutes, seed=seed)
     from .core.annotations import read_annotated
     from .core.checkpoints import read_checkpoint, write_checkpoint
-    from .core.fine_tuning import FineTuneConfig, plan
+    from .core.fine_tuning import FineTuneConfig
     from .core.fine_tuning import fine_tune as run
     from .core.fine_tuning.team import assembled
     from .core.model_store import stored_dtype
@@ -70,7 +74,7 @@ def fine_tune(
     run_folder = out.with_suffix(".run")
     with assembled(device) as (team, own_device):
         if team.leads:
-            typer.echo(str(plan(checkpoint.config["class_names"], annotated, settings)))
+            typer.echo(_plan_in_words(checkpoint, annotated, again, settings))
         work = run(
             checkpoint, annotated, settings, replay=again, device=own_device,
             run_folder=run_folder, parent=start.stem, team=team,
@@ -81,6 +85,21 @@ def fine_tune(
     write_checkpoint(out, result.checkpoint, dtype=stored_dtype(checkpoint))
     typer.echo(report(result))
     typer.echo(f"Wrote {out}; the history is in {run_folder}")
+
+
+def _plan_in_words(
+    checkpoint: Checkpoint,
+    annotated: Sequence[AnnotatedImage],
+    replay: Sequence[AnnotatedImage],
+    config: FineTuneConfig,
+) -> str:
+    from .core.fine_tuning import plan
+    from .core.fine_tuning.planning import replay_in_words, replay_plan
+
+    known = checkpoint.config["class_names"]
+    chosen = plan(known, annotated, config)
+    again = replay_plan(chosen.class_names, replay, known, config)
+    return "\n".join(filter(None, [str(chosen), replay_in_words(*again)]))
 
 
 def _start(model: str, out: Path) -> Path:

@@ -18,6 +18,7 @@ from widget_helpers import open_widget
 from napari_maskrcnn.core.checkpoints import read_checkpoint
 from napari_maskrcnn.core.detector import Detector
 from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig
+from napari_maskrcnn.core.images import write_array
 from napari_maskrcnn.core.model_store import free_name, model_path, run_folder
 from napari_maskrcnn.core.samples import nuclei_field
 from napari_maskrcnn.viewer.marks import approve_plane, set_reviewed
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pytestqt.qtbot import QtBot
 
     from napari_maskrcnn.widgets.fine_tune import FineTuneWidget
+    from napari_maskrcnn.widgets.fine_tune_sources import SourcePanel
 
 TIMEOUT = 120_000
 BASE = FineTuneConfig(
@@ -374,24 +376,84 @@ def test_closing_the_viewer_leaves_no_thread_and_no_half_file(
     assert read_checkpoint(run_folder("junk-1") / "best.safetensors").state
 
 
+def write_files(folder: Path) -> None:
+    """Write images and label images into folders of these names."""
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir()
+    for seed in range(3):
+        image, labels = nuclei_field((80, 96), 12, seed=seed)
+        write_array(folder / "images" / f"{seed}.tif", image)
+        write_array(folder / "labels" / f"{seed}.tif", labels)
+
+
+def choose_files(panel: SourcePanel, folder: Path) -> None:
+    panel.kind_box.setCurrentText("Files")
+    panel.images_row.line.setText(str(folder / "images"))
+    panel.labels_row.line.setText(str(folder / "labels"))
+
+
 def test_files_teach_as_well_as_layers(
     widget: FineTuneWidget, qtbot: QtBot, tmp_path: Path
 ) -> None:
-    from skimage.io import imsave
-
-    for kind in ("images", "labels"):
-        (tmp_path / kind).mkdir()
-    for seed in range(3):
-        image, labels = nuclei_field((80, 96), 12, seed=seed)
-        imsave(tmp_path / "images" / f"{seed}.tif", image, check_contrast=False)
-        imsave(tmp_path / "labels" / f"{seed}.tif", labels, check_contrast=False)
-    widget.sources.kind_box.setCurrentIndex(1)
-    widget.sources.images_row.line.setText(str(tmp_path / "images"))
-    widget.sources.labels_row.line.setText(str(tmp_path / "labels"))
+    write_files(tmp_path)
+    choose_files(widget.sources, tmp_path)
     widget.sources.class_box.setEditText("cell")
     click(qtbot, widget.run_button)
     wait(qtbot, widget)
     assert "New classes: cell" in widget.summary_label.text()
+    # What is replayed must be something else.
+    choose_files(widget.replay, tmp_path)
+    assert widget.run_button.text() == CHECK
+    click(qtbot, widget.run_button)
+    assert "choose others" in widget.status.text()
+    assert not widget.tuning.jobs.running
+
+
+def test_replayed_files_show_what_is_forgotten(
+    viewer: Any, widget: FineTuneWidget, qtbot: QtBot, tmp_path: Path
+) -> None:
+    write_files(tmp_path)
+    add_fields(viewer, 3)
+    widget.replay.kind_box.setCurrentText("Files")
+    assert not widget.run_button.isEnabled()
+    assert "what to replay" in widget.status.text()
+    choose_files(widget.replay, tmp_path)
+    check_and_start(qtbot, widget)
+    assert "Replays " in widget.summary_label.text()
+    assert not widget.replay.isEnabled()
+    wait(qtbot, widget)
+    outcome = widget.tuning.outcome
+    before, after = outcome.replay_before["ap50"], outcome.replay_after["ap50"]
+    shown = widget.result.details_label.text()
+    assert f"On the replay images: {before:.2f}, then {after:.2f}" in shown
+
+
+def test_replayed_layers_are_other_ones(
+    viewer: Any, widget: FineTuneWidget, qtbot: QtBot
+) -> None:
+    (_, first), *_, (image, last) = add_fields(viewer, 4)
+    assert not widget.replay.layers.isVisibleTo(widget)
+    widget.replay.kind_box.setCurrentText("Open layers")
+    assert widget.replay.layers.isVisibleTo(widget)
+    assert not widget.replay.layers.pairs()
+    widget.replay.layers.tick(last, True)
+    click(qtbot, widget.run_button)
+    assert f"to learn from and to replay: {last.name}" in widget.status.text()
+    widget.sources.layers.tick(last, False)
+    start_endless(qtbot, widget)
+    assert "Replays " in widget.summary_label.text()
+    click(qtbot, widget.run_row.cancel_button)
+    assert widget.tuning.outcome.replay_after.keys() >= {"ap50"}
+    assert "On the replay images" in widget.result.details_label.text()
+    # An image that is replayed is no new one to try the model on.
+    assert widget.tuning.next_image() is None
+    last.data[:] = 0
+    widget.form.name_edit.setText("other")
+    widget.sources.layers.tick(first, False)
+    click(qtbot, widget.run_button)
+    wait(qtbot, widget)
+    assert "othing of what is to be replayed counts" in widget.status.text()
+    assert image in viewer.layers
 
 
 def test_marks_decide_what_counts(

@@ -136,7 +136,7 @@ class FineTuning(QObject):
         self._taken_up = False
         self._learnt_from = [
             (source.layer, source.image.plane)
-            for source in request.sources
+            for source in (*request.sources, *request.replay)
             if isinstance(source, LabelledPlane)
         ]
         self.doing = TRAINING

@@ -25,17 +25,19 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
     from pathlib import Path
 
+    from napari_maskrcnn.core.checkpoints import Checkpoint
     from napari_maskrcnn.core.dataset import AnnotatedImage
     from napari_maskrcnn.core.fine_tuning import FineTuneProgress, FineTuneResult
     from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig
     from napari_maskrcnn.core.fine_tuning.judging import Recommendation
-    from napari_maskrcnn.core.fine_tuning.planning import FineTunePlan
     from napari_maskrcnn.viewer.annotated_layers import LabelledPlane
     from napari_maskrcnn.viewer.before_after import Example
 
 # How often a training that gives way looks whether it may go on, in seconds.
 LOOK_AGAIN = 0.05
 BEST_NAME = "best.safetensors"
+# Before the names of the figures on replay images, in a checkpoint.
+REPLAY = "replay_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Request:
         The new one's name.
     config : FineTuneConfig
         The recipe.
-    replay : Files, optional
+    replay : tuple of LabelledPlane or Files
         Images of what the model knows already.
     device : str
         See `core.devices.choose_device`.
@@ -79,7 +81,7 @@ class Request:
     model: str
     name: str
     config: FineTuneConfig
-    replay: Files | None = None
+    replay: tuple[LabelledPlane | Files, ...] = ()
     device: str = "auto"
 
 
@@ -164,13 +166,13 @@ def check(request: Request) -> Generator[Progress, None, Checked]:
     """Say what would be learnt from and held out, and what should be trained."""
     yield from import_torch()
     from napari_maskrcnn.core.checkpoints import read_checkpoint
-    from napari_maskrcnn.core.fine_tuning import advise, plan
+    from napari_maskrcnn.core.fine_tuning import advise
 
-    annotated = yield from _read(request.sources)
+    annotated, replay = yield from _read_all(request)
     checkpoint = read_checkpoint(find_model(request.model))
-    chosen = plan(checkpoint.config["class_names"], annotated, request.config)
+    checked = _checked(checkpoint, annotated, replay, request.config)
     recommendation = yield from advise(checkpoint, annotated, request.device)
-    return _checked(chosen, recommendation)
+    return replace(checked, recommendation=recommendation)
 
 
 def train(request: Request, gate: Gate) -> Generator[Any, None, Trained]:
@@ -195,16 +197,14 @@ def train(request: Request, gate: Gate) -> Generator[Any, None, Trained]:
     import_module("pyqtgraph")
     yield Progress(0, 0, "Reading the images")
     from napari_maskrcnn.core.checkpoints import read_checkpoint, write_checkpoint
-    from napari_maskrcnn.core.fine_tuning import fine_tune, plan
+    from napari_maskrcnn.core.fine_tuning import fine_tune
     from napari_maskrcnn.core.fine_tuning.state import read_history
     from napari_maskrcnn.viewer.before_after import examples
 
-    annotated = yield from _read(request.sources)
-    replay = (yield from _read([request.replay])) if request.replay else []
+    annotated, replay = yield from _read_all(request)
     path = find_model(request.model)
     checkpoint = read_checkpoint(path)
-    chosen = plan(checkpoint.config["class_names"], annotated, request.config)
-    yield _checked(chosen)
+    yield _checked(checkpoint, annotated, replay, request.config)
     folder = run_folder(request.name)
     if rows := read_history(folder):
         yield Past(rows)
@@ -250,8 +250,8 @@ def best_so_far(name: str, steps: int, seconds: float) -> Trained | None:
     except (OSError, ValueError):
         return None
     before, after = figures(source)
-    kept = {k: v for k, v in before.items() if not k.startswith(("replay_", "prop"))}
-    own = {k: v for k, v in after.items() if not k.startswith("replay_")}
+    kept = {k: v for k, v in before.items() if not k.startswith((REPLAY, "prop"))}
+    own = {k: v for k, v in after.items() if not k.startswith(REPLAY)}
     return Trained(
         name=name,
         path=None,
@@ -259,6 +259,8 @@ def best_so_far(name: str, steps: int, seconds: float) -> Trained | None:
         better=_merit(own) > _merit(kept),
         before=kept,
         after=own,
+        replay_before=_on_replay(before),
+        replay_after=_on_replay(after),
         best_step=int(source.get("steps", 0)),
         steps=steps,
         seconds=seconds,
@@ -266,8 +268,25 @@ def best_so_far(name: str, steps: int, seconds: float) -> Trained | None:
     )
 
 
+def _on_replay(scores: dict[str, float]) -> dict[str, float]:
+    return {
+        k.removeprefix(REPLAY): v for k, v in scores.items() if k.startswith(REPLAY)
+    }
+
+
 def _merit(scores: dict[str, float]) -> tuple[float, float]:
     return scores.get("ap50", 0.0), scores.get("ap75", 0.0)
+
+
+def _read_all(
+    request: Request,
+) -> Generator[Progress, None, tuple[list[AnnotatedImage], list[AnnotatedImage]]]:
+    """Read the images to learn from and those to replay."""
+    annotated = yield from _read(request.sources)
+    replay = yield from _read(request.replay)
+    if request.replay and not replay:
+        raise ValueError("nothing of what is to be replayed counts: choose None")
+    return annotated, replay
 
 
 def _read(
@@ -315,10 +334,19 @@ def _giving_way(
 
 
 def _checked(
-    chosen: FineTunePlan, recommendation: Recommendation | None = None
+    checkpoint: Checkpoint,
+    annotated: Sequence[AnnotatedImage],
+    replay: Sequence[AnnotatedImage],
+    config: FineTuneConfig,
 ) -> Checked:
-    text = str(replace(chosen, warnings=()))
-    return Checked(text, chosen.warnings, recommendation)
+    from napari_maskrcnn.core.fine_tuning import plan
+    from napari_maskrcnn.core.fine_tuning.planning import replay_in_words, replay_plan
+
+    known = checkpoint.config["class_names"]
+    chosen = plan(known, annotated, config)
+    again = replay_in_words(*replay_plan(chosen.class_names, replay, known, config))
+    lines = [str(replace(chosen, warnings=())), again]
+    return Checked("\n".join(filter(None, lines)), chosen.warnings)
 
 
 def _trained(

@@ -77,7 +77,7 @@ class LayerList(QTreeWidget):
     def _add(self, labels: Labels) -> None:
         item = QTreeWidgetItem([labels.name, ""])
         item.setFlags(Qt.ItemFlag.ItemIsUserCheckable | Qt.ItemFlag.ItemIsEnabled)
-        ticked = self._ticked.setdefault(labels, bool(labels.visible))
+        ticked = self._ticked.setdefault(labels, self.ticked_at_first(labels))
         item.setCheckState(
             0, Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked
         )
@@ -95,6 +95,10 @@ class LayerList(QTreeWidget):
                 box.setCurrentIndex(place)
         box.currentIndexChanged.connect(self._on_image)
         self.setItemWidget(item, 1, box)
+
+    def ticked_at_first(self, labels: Labels) -> bool:
+        """Whether a layer is ticked before the person chooses."""
+        return bool(labels.visible)
 
     def _image_of(self, labels: Labels) -> Image | None:
         if labels in self._images:

@@ -16,7 +16,7 @@ from napari_maskrcnn.widgets.dock import Dock
 from napari_maskrcnn.widgets.fine_tune_curves import Curves
 from napari_maskrcnn.widgets.fine_tune_form import TrainingForm
 from napari_maskrcnn.widgets.fine_tune_result import ResultPanel
-from napari_maskrcnn.widgets.fine_tune_sources import LAYERS, SourcePanel
+from napari_maskrcnn.widgets.fine_tune_sources import LAYERS, ReplayPanel, SourcePanel
 from napari_maskrcnn.widgets.parts import (
     PrimaryButton,
     ProgressRow,
@@ -66,6 +66,7 @@ class FineTuneWidget(Dock):
 
     def _make_parts(self) -> None:
         self.sources = SourcePanel(self.session)
+        self.replay = ReplayPanel(self.session)
         self.form = TrainingForm()
         self.summary_label = paragraph()
         self.remarks = StatusLine()
@@ -86,6 +87,7 @@ class FineTuneWidget(Dock):
     def _lay_out(self) -> None:
         self.stack(
             self.sources,
+            self.replay,
             self.form,
             self.summary_label,
             self.remarks,
@@ -113,6 +115,7 @@ class FineTuneWidget(Dock):
         tuning.failed.connect(self._on_failed)
         tuning.warned.connect(self._on_warned)
         self.sources.changed.connect(self._on_changed)
+        self.replay.changed.connect(self._on_changed)
         self.form.model_changed.connect(self._on_model)
         self.run_button.clicked.connect(self._on_run)
         self.run_row.cancel_button.clicked.connect(self._on_cancel)
@@ -139,24 +142,34 @@ class FineTuneWidget(Dock):
         self._on_marks()
 
     def _on_layers(self) -> None:
-        self.sources.layers.list_layers()
+        for panel in (self.sources, self.replay):
+            panel.layers.list_layers()
         self._on_changed()
 
     def _on_marks(self) -> None:
-        if self.sources.layers.count():
+        changed = [panel.layers.count() for panel in (self.sources, self.replay)]
+        if any(changed):
             self._on_changed()
 
     def _on_models(self) -> None:
         self.form.list_models()
-        self.sources.use_classes(self.form.class_names())
+        self._use_classes()
 
     def _on_model(self) -> None:
-        self.sources.use_classes(self.form.class_names())
+        self._use_classes()
         self._on_changed()
+
+    def _use_classes(self) -> None:
+        for panel in (self.sources, self.replay):
+            panel.use_classes(self.form.class_names())
 
     def _choice(self) -> Any:
         """Return what the plan depends on."""
-        return (self.form.model_box.name(), self.sources.signature())
+        return (
+            self.form.model_box.name(),
+            self.sources.signature(),
+            self.replay.signature(),
+        )
 
     def _on_changed(self) -> None:
         """Say that what was checked is no longer what is chosen."""
@@ -167,11 +180,12 @@ class FineTuneWidget(Dock):
 
     def _on_job(self) -> None:
         jobs, training = self.tuning.jobs, self.tuning.training
-        empty = self.sources.is_empty()
+        empty = self.sources.is_empty() or self.replay.is_empty()
         self.run_button.setText(CHECK if self._checked_for is None else START)
         self.run_button.setEnabled(not jobs.running and not empty)
         self.run_row.set_running(jobs.running)
-        self.sources.setEnabled(not training)
+        for panel in (self.sources, self.replay):
+            panel.setEnabled(not training)
         self.form.setEnabled(not training)
         if jobs.waiting:
             self.status.say("Waiting for the last run to stop")
@@ -179,6 +193,8 @@ class FineTuneWidget(Dock):
             self.status.say(self._invitation())
 
     def _invitation(self) -> str:
+        if not self.sources.is_empty():
+            return "Choose what to replay, or None"
         if self.sources.kind != LAYERS:
             return "Choose the images and their labels to begin"
         if self.session.all_labels():
@@ -259,11 +275,13 @@ class FineTuneWidget(Dock):
     # ---- the person acts
 
     def _request(self) -> Request:
+        self.replay.refuse_same(self.sources)
         return Request(
             sources=self.sources.sources(),
             model=self.form.model_box.name(),
             name=self.form.name(),
             config=self.form.config(),
+            replay=self.replay.sources(),
             device=device_choice(),
         )
 

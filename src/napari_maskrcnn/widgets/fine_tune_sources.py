@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
@@ -23,10 +23,12 @@ from napari_maskrcnn.widgets.export_layers import LayerList
 from napari_maskrcnn.widgets.parts import form_layout, row
 
 if TYPE_CHECKING:
+    from napari.layers import Labels
+
     from napari_maskrcnn.viewer.annotated_layers import LabelledPlane
     from napari_maskrcnn.viewer.session import Session
 
-LAYERS, FILES = "layers", "files"
+NONE, LAYERS, FILES = "none", "layers", "files"
 COUNTS = 2
 
 
@@ -67,6 +69,21 @@ class AnnotatedLayers(LayerList):
         return tuple(
             (id(labels), id(image), words[id(labels)]) for labels, image in self.pairs()
         )
+
+
+class ReplayedLayers(AnnotatedLayers):
+    """The same list for layers to replay: none of them to begin with."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, parent)
+        self.setToolTip(
+            "Layers of what the model knows already, other ones than above. What of "
+            "them counts is decided in the same way"
+        )
+
+    def ticked_at_first(self, labels: Labels) -> bool:
+        """Whether a layer is ticked before the person chooses."""
+        return False
 
 
 class PathRow(QWidget):
@@ -124,19 +141,23 @@ class SourcePanel(QWidget):
     Signals
     -------
     changed ()
-        Something else is to be learnt from.
+        Something else is chosen.
     """
 
     changed = Signal()
+    TITLE = "Learn from"
+    TIP = "Where the images and their objects are"
+    KINDS: ClassVar[dict[str, str]] = {LAYERS: "Open layers", FILES: "Files"}
+    LIST: type[AnnotatedLayers] = AnnotatedLayers
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session
         self.kind_box = QComboBox()
-        self.kind_box.setToolTip("Where the images and their objects are")
-        self.kind_box.addItem("Open layers", LAYERS)
-        self.kind_box.addItem("Files", FILES)
-        self.layers = AnnotatedLayers(session)
+        self.kind_box.setToolTip(self.TIP)
+        for kind, words in self.KINDS.items():
+            self.kind_box.addItem(words, kind)
+        self.layers = self.LIST(session)
         self.images_row = PathRow("The folder of the images")
         self.labels_row = PathRow(
             "A folder of label images of the same names, or a COCO file", files=True
@@ -148,16 +169,16 @@ class SourcePanel(QWidget):
             "type in a new one"
         )
         self._form = form_layout()
-        self._form.addRow("Learn from", self.kind_box)
+        self._form.addRow(self.TITLE, self.kind_box)
         self._form.addRow("Images", self.images_row)
         self._form.addRow("Labels", self.labels_row)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(self._form)
         column.addWidget(self.layers)
-        last = form_layout()
-        last.addRow("Objects without a class", self.class_box)
-        column.addLayout(last)
+        self._last = form_layout()
+        self._last.addRow("Objects without a class", self.class_box)
+        column.addLayout(self._last)
         self.kind_box.currentIndexChanged.connect(self._on_kind)
         self.layers.chosen.connect(self.changed)
         self.images_row.changed.connect(self.changed)
@@ -167,7 +188,7 @@ class SourcePanel(QWidget):
 
     @property
     def kind(self) -> str:
-        """LAYERS or FILES."""
+        """NONE, LAYERS or FILES."""
         return str(self.kind_box.currentData())
 
     def use_classes(self, names: tuple[str, ...]) -> None:
@@ -184,17 +205,24 @@ class SourcePanel(QWidget):
             self.class_box.setEditText(only if not typed or typed in offered else typed)
 
     def is_empty(self) -> bool:
-        """Whether nothing is chosen."""
+        """Whether something is still to be chosen."""
+        if self.kind == NONE:
+            return False
         if self.kind == LAYERS:
             return not self.layers.pairs()
-        return self.images_row.path() is None or self.labels_row.path() is None
+        return None in self.paths()
+
+    def paths(self) -> tuple[Path | None, Path | None]:
+        """Return the images and the labels that are typed in."""
+        return self.images_row.path(), self.labels_row.path()
 
     def signature(self) -> tuple[Any, ...]:
         """Return what tells one choice from another."""
+        if self.kind == NONE:
+            return (NONE,)
         if self.kind == LAYERS:
             return (LAYERS, self._unnamed(), self.layers.signature())
-        paths = (self.images_row.path(), self.labels_row.path())
-        return (FILES, self._unnamed(), paths)
+        return (FILES, self._unnamed(), self.paths())
 
     def sources(self) -> tuple[LabelledPlane | Files, ...]:
         """Copy what is chosen.
@@ -205,12 +233,12 @@ class SourcePanel(QWidget):
             When it cannot be learnt from; the message says why.
         """
         if self.kind == FILES:
-            images, labels = self.images_row.path(), self.labels_row.path()
+            images, labels = self.paths()
             if images is None or labels is None:
                 raise ValueError("Choose the images and their labels")
             return (Files(images, labels, self._unnamed()),)
         viewer = self.session.viewer
-        if viewer is None:
+        if viewer is None or self.kind == NONE:
             return ()
         pairs = []
         for labels, image in self.layers.pairs():
@@ -233,6 +261,39 @@ class SourcePanel(QWidget):
 
     def _show_kind(self) -> None:
         files = self.kind == FILES
-        self.layers.setVisible(not files)
+        self.layers.setVisible(self.kind == LAYERS)
+        self._last.setRowVisible(self.class_box, self.kind != NONE)
         self._form.setRowVisible(self.images_row, files)
         self._form.setRowVisible(self.labels_row, files)
+
+
+class ReplayPanel(SourcePanel):
+    """Images of what the model knows already, or none."""
+
+    TITLE = "Replay"
+    TIP = (
+        "Images of what the model knows already, so that it is not forgotten: it sees "
+        "them in between, and is measured on a part of them before and after"
+    )
+    KINDS: ClassVar[dict[str, str]] = {NONE: "None", **SourcePanel.KINDS}
+    LIST = ReplayedLayers
+
+    def refuse_same(self, learnt: SourcePanel) -> None:
+        """Refuse what is learnt from as well: it would not show what is forgotten.
+
+        Raises
+        ------
+        ValueError
+            When the same layer, or the same files, are chosen twice.
+        """
+        if self.kind != learnt.kind:
+            return
+        if self.kind == FILES and self.paths() == learnt.paths():
+            raise ValueError("the replay images are those to learn from: choose others")
+        if self.kind == LAYERS:
+            others = [labels for labels, _ in learnt.layers.pairs()]
+            for labels, _ in self.layers.pairs():
+                if labels in others:
+                    raise ValueError(
+                        f"ticked twice, to learn from and to replay: {labels.name}"
+                    )

@@ -16,6 +16,8 @@ FIGURES = {
     "ap50_any_class": "AP at IoU 0.5, any class",
     "score_threshold": "Score threshold",
 }
+# A fall of AP at IoU 0.5 that counts as such.
+FORGOTTEN = 0.03
 
 
 def verdict(outcome: Trained) -> str:
@@ -40,9 +42,8 @@ def details(outcome: Trained) -> list[str]:
             lines.append(f"{name}: {before:.2f}, then {after:.2f}")
     if "ap50" in outcome.replay_after:
         before, after = outcome.replay_before["ap50"], outcome.replay_after["ap50"]
-        lines.append(
-            f"On images of what it knew already: {before:.2f}, then {after:.2f}"
-        )
+        change = "forgotten" if before - after >= FORGOTTEN else "not forgotten"
+        lines.append(f"On the replay images: {before:.2f}, then {after:.2f} ({change})")
     lines.append(
         f"{outcome.steps} steps in {duration(outcome.seconds)} ({outcome.ended}); "
         f"the best was step {outcome.best_step}"

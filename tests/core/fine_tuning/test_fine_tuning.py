@@ -433,6 +433,9 @@ def test_replay_images_show_what_is_forgotten(
             replace(CONFIG, drop_classes=("ring",)),
             replay=fields(2, "ring"),
         )
+    bare = [replace(annotated[0], label_image=annotated[0].label_image * 0)]
+    with pytest.raises(ValueError, match="fewer than two objects that count"):
+        run(start, annotated, replay=bare)
 
 
 def test_what_is_recommended() -> None:

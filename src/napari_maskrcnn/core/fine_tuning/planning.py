@@ -114,7 +114,7 @@ def plan(
             "draw a region in which everything is right"
         )
     used = [item for item in used if not _is_idle(item)]
-    total = sum(sum(object_counts(item).values()) for item in used)
+    total = _total(used)
     if total < 2:
         raise ValueError(
             "none of the images holds a reviewed object: there is nothing to learn from"
@@ -144,7 +144,15 @@ def replay_plan(
     known_classes: Sequence[str],
     config: FineTuneConfig,
 ) -> tuple[tuple[AnnotatedImage, ...], tuple[AnnotatedImage, ...]]:
-    """Split replay images into those learnt from and those that show forgetting."""
+    """Split replay images into those learnt from and those that show forgetting.
+
+    Raises
+    ------
+    ValueError
+        When they hold too few objects, or such of a class that the new model lacks.
+    """
+    if not replay:
+        return (), ()
     names, known = tuple(class_names), tuple(known_classes)
     for item in replay:
         missing = set(_own_classes(item, known)) - set(names)
@@ -155,16 +163,36 @@ def replay_plan(
             )
     used = [_recoded(item, known, names) for item in replay]
     used = [item for item in used if item.has_objects]
-    if sum(sum(object_counts(item).values()) for item in used) < 2:
-        return (), ()
+    if _total(used) < 2:
+        raise ValueError(
+            "the replay images hold fewer than two objects that count: approve more, "
+            "or leave them out"
+        )
     training, judging, _, _ = hold_out(used, config.held_out, config.seed)
     return tuple(training), tuple(judging)
+
+
+def replay_in_words(
+    training: Sequence[AnnotatedImage], judging: Sequence[AnnotatedImage]
+) -> str:
+    """Say what is replayed, for `replay_plan`'s result; empty without any."""
+    if not judging:
+        return ""
+    return (
+        f"Replays {_count(_total(training), 'object')} in "
+        f"{_count(len(training), 'image')}, and measures with "
+        f"{_count(_total(judging), 'object')} more whether they are forgotten"
+    )
 
 
 def object_counts(item: AnnotatedImage) -> Counter[int]:
     """Return how many objects that count an image has, by class id."""
     labels = np.unique(item.label_image)
     return Counter(item.class_ids[labels[labels > 0]].tolist())
+
+
+def _total(items: Sequence[AnnotatedImage]) -> int:
+    return sum(object_counts(item).total() for item in items)
 
 
 def _is_idle(item: AnnotatedImage) -> bool:

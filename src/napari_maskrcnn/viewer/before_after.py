@@ -10,7 +10,7 @@ from skimage.metrics import contingency_table
 from skimage.segmentation import find_boundaries
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
@@ -58,8 +58,8 @@ def examples(
     annotated: Sequence[AnnotatedImage],
     before: Sequence[Instances],
     after: Sequence[Instances],
-) -> tuple[Example, ...]:
-    """Return pictures of the first images that were held out.
+) -> Generator[None, None, tuple[Example, ...]]:
+    """Return pictures of the first images that were held out, with a pause after each.
 
     Parameters
     ----------
@@ -69,10 +69,13 @@ def examples(
         What the old and the new model find on each.
     """
     triples = list(zip(annotated, before, after, strict=True))[:MOST]
-    return tuple(
-        Example(item.name, look(item, old), look(item, new))
-        for item, old, new in triples
-    )
+    found = []
+    for item, old, new in triples:
+        first = look(item, old)
+        yield
+        found.append(Example(item.name, first, look(item, new)))
+        yield
+    return tuple(found)
 
 
 def look(item: AnnotatedImage, found: Instances) -> Outcome:

@@ -18,7 +18,7 @@ from napari_maskrcnn.core.model_store import (
     run_folder,
     stored_dtype,
 )
-from napari_maskrcnn.core.progress import Progress
+from napari_maskrcnn.core.progress import Progress, relay
 from napari_maskrcnn.viewer.torch_start import import_torch
 
 if TYPE_CHECKING:
@@ -218,12 +218,15 @@ def train(request: Request, gate: Gate) -> Generator[Any, None, Trained]:
         parent=path.stem,
     )
     result = yield from _giving_way(work, gate)
+    pictures = yield from relay(
+        examples(result.plan.judging, result.found_before, result.found_after),
+        lambda: Progress(0, 0, "Drawing the pictures"),
+    )
     yield Progress(0, 0, "Writing the model")
     written = None
     if result.better:
         written = model_path(check_new_name(request.name))
         write_checkpoint(written, result.checkpoint, dtype=stored_dtype(checkpoint))
-    pictures = examples(result.plan.judging, result.found_before, result.found_after)
     return _trained(request.name, written, result, pictures)
 
 

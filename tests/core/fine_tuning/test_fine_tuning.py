@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.samples import nuclei_field
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_maskrcnn.core.dataset import AnnotatedImage
 
 CONFIG = FineTuneConfig(
@@ -471,6 +474,81 @@ def test_it_learns(start: Checkpoint, annotated: list[AnnotatedImage]) -> None:
         if event.losses
     ]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:5])
+
+
+# Each is one piece of work: between two of them a run can be cancelled.
+PIECES = [
+    ("views", "random_view"), ("judging", "_image_scores"),
+    ("state", "write_checkpoint"),
+]  # fmt: skip
+
+
+def count_pieces(
+    monkeypatch: pytest.MonkeyPatch, network: torch.nn.Module
+) -> Callable[[], int]:
+    """Count the pieces of work from now on; the function returned starts again."""
+    done: list[str] = []
+
+    def counted(name: str, function: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            done.append(name)
+            return function(*arguments, **options)
+
+        return call
+
+    for module, name in PIECES:
+        owner = import_module(f"napari_maskrcnn.core.fine_tuning.{module}")
+        monkeypatch.setattr(owner, name, counted(name, getattr(owner, name)))
+    monkeypatch.setattr(torch, "save", counted("save", torch.save))
+    backward = counted("backward", torch.Tensor.backward)
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
+    parts = (
+        network.backbone.body, network.backbone.fpn, network.rpn,
+        network.roi_heads.box_head,
+    )  # fmt: skip
+    for kind in {type(part) for part in parts}:
+        monkeypatch.setattr(kind, "forward", counted(kind.__name__, kind.forward))
+
+    def count() -> int:
+        number = len(done)
+        done.clear()
+        return number
+
+    return count
+
+
+@pytest.mark.parametrize(("part", "most"), [("heads", 1), ("all", 2)])
+def test_a_run_pauses_after_every_piece_of_work(
+    start: Checkpoint,
+    annotated: list[AnnotatedImage],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    part: str,
+    most: int,
+) -> None:
+    """A cancel waits for one piece at most; proposals and heads learn in one go."""
+    count = count_pieces(monkeypatch, start.build())
+    # No memory for views: they are written to disk.
+    config = replace(CONFIG, train=part, steps=3, save_every=1, memory_budget=0)
+    work = fine_tune(start, annotated, config, device="cpu", run_folder=tmp_path)
+    counts = []
+    for _ in work:
+        counts.append(count())
+    counts.append(count())
+    assert max(counts) <= most, counts
+    assert sum(counts) > 50
+
+
+def test_a_cancel_writes_nothing_twice(
+    start: Checkpoint, annotated: list[AnnotatedImage], tmp_path: Path
+) -> None:
+    work = fine_tune(start, annotated, CONFIG, device="cpu", run_folder=tmp_path)
+    while next(work).step < 2:
+        pass
+    state = tmp_path / "state.pt"
+    written = state.stat().st_mtime_ns
+    work.close()
+    assert state.stat().st_mtime_ns == written
 
 
 # ------------------------------------------------------------------ classes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core import preload  # noqa: F401
 
@@ -11,10 +11,12 @@ import torch
 from torchvision.models.detection.image_list import ImageList
 
 from napari_maskrcnn.core.encoding import computing
+from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.reviewed import ReviewedOnly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
+    from contextlib import AbstractContextManager
 
     from torch import Tensor, nn
     from torchvision.models.detection import MaskRCNN
@@ -108,8 +110,14 @@ class CutNetwork:
         images : sequence of Tensor
             Views (3, crop, crop) in [0, 1], of one size.
         """
+        return exhaust(self.encode_steps(images))
+
+    def encode_steps(
+        self, images: Sequence[Tensor]
+    ) -> Generator[None, None, FrozenOutput]:
+        """Run the frozen part with pauses; see `encode`."""
         network, transform = self.network, self.network.transform
-        with computing(self.device, self.precision):
+        with self._frozen():
             pixels = transform.batch_images(
                 [transform.normalize(image.to(self.device)) for image in images],
                 transform.size_divisible,
@@ -117,12 +125,16 @@ class CutNetwork:
             if self.part == "all":
                 return FrozenOutput({"image": pixels}, ())
             levels = network.backbone.body(pixels)
-            if self.part == "fpn":
-                return FrozenOutput(dict(levels), ())
+        if self.part == "fpn":
+            return FrozenOutput(dict(levels), ())
+        yield
+        with self._frozen():
             features = network.backbone.fpn(levels)
-            if self.part == "rpn":
-                return FrozenOutput(dict(features), ())
-            sizes = [(image.shape[1], image.shape[2]) for image in images]
+        if self.part == "rpn":
+            return FrozenOutput(dict(features), ())
+        yield
+        sizes = [(image.shape[1], image.shape[2]) for image in images]
+        with self._frozen():
             proposals, _ = network.rpn(ImageList(pixels, sizes), features)
         kept = tuple(p[:MAX_PROPOSALS].float() for p in proposals)
         return FrozenOutput(dict(features), kept)
@@ -144,27 +156,54 @@ class CutNetwork:
         targets : sequence of dict
             One a view; see `core.dataset.make_target`.
         """
-        enabled = self.precision != torch.float32
-        with torch.autocast(self.device.type, self.precision, enabled=enabled):
-            return self._losses(output, size, list(targets))
+        return exhaust(self.losses_steps(output, size, targets))
 
-    def _losses(
+    def losses_steps(
         self,
         output: FrozenOutput,
         size: tuple[int, int],
-        targets: list[dict[str, Tensor]],
-    ) -> dict[str, Tensor]:
+        targets: Sequence[dict[str, Tensor]],
+        *,
+        seed: int | None = None,
+    ) -> Generator[None, None, dict[str, Tensor]]:
+        """Run the part that learns with pauses; see `losses`.
+
+        Parameters
+        ----------
+        output, size, targets
+            See there.
+        seed : int, optional
+            Of the samplers of RoIs and anchors.
+        """
         network, features = self.network, output.levels
         if self.part == "all":
-            features = network.backbone.body(features["image"])
+            with self._learning_precision():
+                features = network.backbone.body(features["image"])
+            yield
         if self.part in ("fpn", "all"):
-            features = network.backbone.fpn(features)
-        sizes = [size] * len(targets)
+            with self._learning_precision():
+                features = network.backbone.fpn(features)
+            yield
+        sizes, own = [size] * len(targets), list(targets)
         proposals, terms = list(output.proposals), {}
-        if self.part != "heads":
-            # The anchors' generator asks the pixels for their shape alone.
-            level = next(iter(features.values()))
-            blank = level.new_empty(()).expand(len(sizes), 3, *size)
-            proposals, terms = network.rpn(ImageList(blank, sizes), features, targets)
-        _, more = network.roi_heads(features, proposals, sizes, targets)
+        if seed is not None:
+            # torchvision's samplers draw from the global generator: no pause from here.
+            torch.manual_seed(seed)
+        with self._learning_precision():
+            if self.part != "heads":
+                # The anchors' generator asks the pixels for their shape alone.
+                level = next(iter(features.values()))
+                blank = level.new_empty(()).expand(len(sizes), 3, *size)
+                images = ImageList(blank, sizes)
+                proposals, terms = network.rpn(images, features, own)
+            _, more = network.roi_heads(features, proposals, sizes, own)
         return {**terms, **more}
+
+    # Never paused inside of these: their state belongs to the thread and would leak.
+
+    def _frozen(self) -> AbstractContextManager[None]:
+        return computing(self.device, self.precision)
+
+    def _learning_precision(self) -> AbstractContextManager[Any]:
+        enabled = self.precision != torch.float32
+        return torch.autocast(self.device.type, self.precision, enabled=enabled)

@@ -193,6 +193,7 @@ class FineTuneJob:
             state.without_gain += 1
         state.validated = state.step
         self.synchronise()
+        yield
         self.save()
 
     def measure_after(self) -> Generator[None, None, None]:
@@ -214,11 +215,11 @@ class FineTuneJob:
         sums: Counter[str] = Counter()
         views = self.views.picks(state.step)
         for place in self.team.places(len(views)):
-            output, target = self.views.get(views[place])
+            output, target = yield from self.views.get(views[place])
             yield
             # A loss over nothing would be no number.
             if len(target["labels"]) or "unreviewed" not in target:
-                sums.update(self._gradients(output, target, place))
+                sums.update((yield from self._gradients(output, target, place)))
                 yield
         losses = self.team.total(sums)
         if losses:
@@ -229,20 +230,20 @@ class FineTuneJob:
         if losses and state.step % LOG_EVERY == 0:
             self.run.log(state, {"learning_rate": rate, **losses})
         if state.step % config.save_every == 0:
+            yield
             self.save()
         return losses
 
     def _gradients(
         self, output: FrozenOutput, target: dict[str, Tensor], place: int
-    ) -> dict[str, float]:
+    ) -> Generator[None, None, dict[str, float]]:
         """Add a view's gradients; return its part of the step's losses."""
         config, step = self.config, self.state.step
-        # torchvision's samplers draw from the global generator.
-        torch.manual_seed(hash((config.seed, step, place)) % 2**63)
-        terms = self.cut.losses(
+        terms = yield from self.cut.losses_steps(
             output.to(self.device),
             (config.crop, config.crop),
             [{key: value.to(self.device) for key, value in target.items()}],
+            seed=hash((config.seed, step, place)) % 2**63,
         )
         shares = {key: term.float() / config.batch_size for key, term in terms.items()}
         loss = torch.stack(list(shares.values())).sum()
@@ -252,6 +253,7 @@ class FineTuneJob:
                 f"the loss is no longer finite at step {step}; "
                 f"try a learning rate below {config.learning_rate}"
             )
+        yield
         loss.backward()
         return {"loss": value, **{k: float(v.detach()) for k, v in shares.items()}}
 

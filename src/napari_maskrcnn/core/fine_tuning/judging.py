@@ -86,8 +86,11 @@ class Judge:
         self, score_threshold: float
     ) -> Generator[None, None, list[Instances]]:
         """Segment the images and return the objects of each, thresholds applied."""
-        recipe = Recipe(score_threshold=score_threshold)
-        return [recipe.apply(kept) for kept in (yield from self._kept())]
+        recipe, found = Recipe(score_threshold=score_threshold), []
+        for kept in (yield from self._kept()):
+            found.append(recipe.apply(kept))
+            yield
+        return found
 
     def _kept(self) -> Generator[None, None, list[Instances]]:
         """Segment the images, down to the lowest score."""
@@ -132,10 +135,11 @@ class Judge:
         tried = _SCORES if score_threshold is None else (score_threshold,)
         figures = []
         for threshold in tried:
-            recipe = Recipe(score_threshold=threshold)
-            found = [recipe.apply(instances) for instances in kept]
-            figures.append(scores(self.annotated, found))
-            yield
+            recipe, rows = Recipe(score_threshold=threshold), []
+            for item, instances in zip(self.annotated, kept, strict=True):
+                rows.append(_image_scores(item, recipe.apply(instances)))
+                yield
+            figures.append(_mean(rows))
         best = best_score_threshold([one["ap50"] for one in figures], tried)
         return {**figures[tried.index(best)], SCORE_THRESHOLD_KEY: best}
 
@@ -177,14 +181,21 @@ def scores(
     annotated: Sequence[AnnotatedImage], found: Sequence[Instances]
 ) -> dict[str, float]:
     """Compare found objects with annotated ones; see `Judge`."""
-    names = annotated[0].class_names
-    pairs = [_planes(item, one) for item, one in zip(annotated, found, strict=True)]
+    return _mean([_image_scores(*pair) for pair in zip(annotated, found, strict=True)])
+
+
+def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+
+def _image_scores(item: AnnotatedImage, found: Instances) -> dict[str, float]:
+    planes, names = _planes(item, found), item.class_names
     result = {
         f"ap{round(100 * t)}": ap
-        for t, ap in zip(THRESHOLDS, _mean_ap(pairs, len(names)), strict=True)
+        for t, ap in zip(THRESHOLDS, _ap(planes, len(names)), strict=True)
     }
     if len(names) > 1:
-        result["ap50_any_class"] = _mean_ap([pair[:2] for pair in pairs], 0)[0]
+        result["ap50_any_class"] = _ap(planes, 0)[0]
     return result
 
 
@@ -206,31 +217,23 @@ def _planes(item: AnnotatedImage, found: Instances) -> tuple[NDArray[Any], ...]:
     return truth, predicted, item.class_ids[truth], class_of[predicted]
 
 
-def _mean_ap(pairs: Sequence[tuple[NDArray[Any], ...]], classes: int) -> list[float]:
-    """AP at each threshold, mean over images; with no classes these play no part."""
-    counts = np.zeros((len(pairs), len(THRESHOLDS), 2))
+def _ap(planes: tuple[NDArray[Any], ...], classes: int) -> list[float]:
+    """AP at each threshold; with no classes these play no part."""
+    counts = np.zeros((len(THRESHOLDS), 2))
     for class_id in range(classes + 1 if classes else 1):
-        truth, predicted = [], []
-        for pair in pairs:
-            true, guess = pair[:2]
-            if classes:
-                true = np.where(pair[2] == class_id, true, 0)
-                guess = np.where(pair[3] == class_id, guess, 0)
-            truth.append(true)
-            predicted.append(guess)
-        for row, image in zip(
-            counts,
-            evaluate(truth, predicted, thresholds=THRESHOLDS).images,
-            strict=True,
-        ):
-            for cell, score in zip(row, image.scores, strict=True):
-                hits = score.true_positives
-                misses = score.false_positives + score.false_negatives
-                cell += (hits, hits + misses)
+        true, guess = planes[:2]
+        if classes:
+            true = np.where(planes[2] == class_id, true, 0)
+            guess = np.where(planes[3] == class_id, guess, 0)
+        (image,) = evaluate([true], [guess], thresholds=THRESHOLDS).images
+        for cell, score in zip(counts, image.scores, strict=True):
+            hits = score.true_positives
+            misses = score.false_positives + score.false_negatives
+            cell += (hits, hits + misses)
     # Nothing there and nothing found is right.
-    ap = np.where(counts[..., 1] > 0, counts[..., 0] / counts[..., 1].clip(1), 1.0)
-    means: list[float] = ap.mean(axis=0).tolist()
-    return means
+    ap = np.where(counts[:, 1] > 0, counts[:, 0] / counts[:, 1].clip(1), 1.0)
+    found: list[float] = ap.tolist()
+    return found
 
 
 @dataclass(frozen=True, slots=True)

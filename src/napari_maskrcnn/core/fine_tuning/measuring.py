@@ -64,6 +64,7 @@ class Measuring:
         figures: Figures = {}
         for prefix, items in self._images.items():
             judge = Judge(self._old, items, self._device, budget=self._budget)
+            yield
             # What was learnt before is known at the threshold that was in use.
             own = self._old.score_threshold if prefix else None
             own_scores = yield from judge.scores(own)

@@ -156,6 +156,7 @@ class FineTuneRun:
     def __init__(self, folder: Path | None, identity: Mapping[str, Any]) -> None:
         self.folder = folder
         self.history: list[dict[str, float]] = []
+        self._saved: tuple[int, int, bool] | None = None
         if folder is None:
             return
         folder.mkdir(parents=True, exist_ok=True)
@@ -179,11 +180,16 @@ class FineTuneRun:
         self._write_history()
 
     def save(self, state: FineTuneState) -> None:
-        """Write the state under a temporary name, then rename it into place."""
-        if self.folder is None:
+        """Write the state under a temporary name, then rename it into place.
+
+        Nothing is written where it has not changed: a cancel need not wait for it.
+        """
+        reached = (state.step, state.validated, bool(state.before))
+        if self.folder is None or reached == self._saved:
             return
         with replacing(self.folder / STATE_NAME) as temporary:
             torch.save(state.to_dict(), temporary)
+        self._saved = reached
         self._write_history()
 
     def log(self, state: FineTuneState, figures: Mapping[str, float]) -> None:

@@ -19,7 +19,7 @@ from .frozen_part import CutNetwork, FrozenOutput
 from .planning import object_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -104,19 +104,21 @@ class Views:
             picks.append(View(item, seed, config.keeps_views))
         return picks
 
-    def get(self, view: View) -> tuple[FrozenOutput, Target]:
-        """Return the frozen part's output and the target of a view."""
+    def get(self, view: View) -> Generator[None, None, tuple[FrozenOutput, Target]]:
+        """Return the frozen part's output and the target of a view, with pauses."""
         if view in self._memory:
             return self._memory[view]
         if view in self._files:
             return _read(self._files[view])
         image, target = self._draw(view)
-        output = self.cut.encode([image])
+        yield
+        output = yield from self.cut.encode_steps([image])
         if not view.kept:
             return output, target
         # Rounded whether or not there is room, so that the budget changes nothing.
         output = output.map(lambda level: level.half().cpu())
         output = FrozenOutput(output.levels, tuple(p.cpu() for p in output.proposals))
+        yield
         self._keep(view, output, target)
         return output, target
 

@@ -88,7 +88,7 @@ class Bench:
         outcome = Outcome(NoEncoding(), (), self.found)
         recipe = Recipe(score_threshold=0.05, nms_threshold=1.0)
         segment.session.take(picture, self.plane, outcome, recipe)
-        self.labels = segment.session.labels_of(picture)
+        self.labels = segment.session.results.labels_of(picture)
         self.rest()
 
     def rest(self) -> None:

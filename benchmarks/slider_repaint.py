@@ -81,7 +81,7 @@ def measure(edited: bool) -> dict[str, Any]:
     outcome = Outcome(NoEncoding(), (), instances)
     plane = current_plane(layer, viewer)
     widget.session.take(layer, plane, outcome, widget.recipe())
-    labels = widget.session.labels_of(layer)
+    labels = widget.session.results.labels_of(layer)
     if edited:
         for index in instances.ids[instances.scores > 0.5][:20]:
             with labels.block_history():

@@ -58,7 +58,7 @@ def segmented(viewer: Any) -> Any:
     loop.exec()
     segment.session.job_changed.disconnect(on_job)
     viewer.window.remove_dock_widget(segment)
-    return segment.session.labels_of(unwrap(image))
+    return segment.session.results.labels_of(unwrap(image))
 
 
 def main() -> None:

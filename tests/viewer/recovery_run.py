@@ -51,7 +51,7 @@ def correct(path: str, log: str) -> None:
     found[300:310, 10:20], found[300:310, 40:50] = 1, 2
     outcome = Outcome(None, (), Instances.from_label_image(found))
     session.take(image, current_plane(image, viewer), outcome, Recipe())
-    labels = session.labels_of(image)
+    labels = session.results.labels_of(image)
     labels.selected_label = 2
     labels.fill((305, 12), 0)  # object 1 is deleted by hand
     for number in range(10_000):
@@ -73,7 +73,7 @@ def reopen(path: str, out: str) -> None:
         rest(50)
     sys.stdout.write(bar.line.text())
     bar.restore_button.click()
-    labels = session.labels_of(image)
+    labels = session.results.labels_of(image)
     np.save(out, labels.data)
     bar.deleteLater()
     viewer.close()

@@ -243,7 +243,7 @@ def take(session: Session, image: Any, position: tuple[int, ...] = ()) -> Labels
     axes = (image.ndim - 2, image.ndim - 1)
     result = outcome(overlapping())
     session.take(image, Plane(axes, position), result, Recipe(score_threshold=0.75))
-    labels = session.labels_of(image)
+    labels = session.results.labels_of(image)
     assert labels is not None
     return labels
 

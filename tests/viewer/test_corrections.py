@@ -69,7 +69,7 @@ def take(session: Session, image: Image, scores: list[float] = SCORES) -> Labels
     assert viewer is not None
     plane = current_plane(image, viewer)
     session.take(image, plane, outcome(squares(scores)), Recipe())
-    labels = session.labels_of(image)
+    labels = session.results.labels_of(image)
     assert labels is not None
     return labels
 
@@ -238,7 +238,7 @@ def test_what_is_restored_is_what_was(
     qtbot.waitUntil(lambda: bool(keeper.offers()), timeout=20_000)
     assert "1 edited, 1 deleted, 1 approved" in keeper.offers()[0][1].summary.sentence()
     keeper.restore(image)
-    labels = session.labels_of(image)
+    labels = session.results.labels_of(image)
     assert labels is not None
     np.testing.assert_array_equal(labels.data, expected)
     back = labels.features.set_index("index")
@@ -271,7 +271,7 @@ def test_declining_deletes(
     keeper.decline(image)
     assert keeper.offers() == []
     assert files(folder) == []
-    assert session.labels_of(image) is None
+    assert session.results.labels_of(image) is None
 
 
 def test_other_images_are_not_concerned(
@@ -322,7 +322,7 @@ def test_a_plane_of_a_stack(
     image = viewer.add_image(stack)
     qtbot.waitUntil(lambda: bool(keeper.offers()), timeout=20_000)
     keeper.restore(image)
-    restored = session.labels_of(image)
+    restored = session.results.labels_of(image)
     assert restored is not None
     np.testing.assert_array_equal(restored.data[2], expected)
     assert not restored.data[:2].any()

@@ -42,7 +42,7 @@ def take(
         recipe or Recipe(),
         keep_edited=keep,
     )
-    labels = session.labels_of(image)
+    labels = session.results.labels_of(image)
     assert labels is not None
     return labels
 
@@ -82,7 +82,7 @@ def test_a_result_makes_a_labels_layer_with_a_table(
     labels = take(session, image, squares(SCORES))
     assert labels.data.dtype == np.uint16
     assert ids(labels) == {1, 2, 3, 4, 5}
-    assert session.count(image) == 5
+    assert session.results.count(image) == 5
     table = labels.features
     assert list(table.columns) == ["index", "class", "score", "area", "reviewed"]
     assert table["index"].tolist() == [1, 2, 3, 4, 5]
@@ -139,7 +139,7 @@ def test_the_table_follows_undo_and_the_brush(
     assert row["class"] == "nucleus"
     assert np.isnan(row["score"])
     assert row["area"] == 15
-    assert session.count(image) == 6
+    assert session.results.count(image) == 6
 
 
 def edit_everything(labels: Labels) -> np.ndarray:
@@ -264,7 +264,7 @@ def test_in_a_stack_ids_are_unique_and_rows_know_their_plane(
 ) -> None:
     labels = take(session, stack, squares(SCORES))
     viewer.dims.set_current_step(0, 2)
-    assert session.count(stack) is None
+    assert session.results.count(stack) is None
     take(session, stack, squares(SCORES))
     assert labels.data.shape == stack.data.shape
     assert not labels.data[[0, 3]].any()
@@ -276,9 +276,9 @@ def test_in_a_stack_ids_are_unique_and_rows_know_their_plane(
     assert {table.loc[i, "plane"] for i in second} == {2}
     slide(session, stack, 0.85)
     assert len(labels.features) == 6
-    assert session.count(stack) == 1
+    assert session.results.count(stack) == 1
     viewer.dims.set_current_step(0, 1)
-    assert session.count(stack) == 5
+    assert session.results.count(stack) == 5
     slide(session, stack, 0.05)
     assert not set(np.unique(labels.data[1])) & set(np.unique(labels.data[2])) - {0}
     labels.undo()
@@ -303,7 +303,7 @@ def test_a_removed_labels_layer_is_made_anew(
 ) -> None:
     first = take(session, image, squares(SCORES))
     viewer.layers.remove(first)
-    assert session.count(image) is None
+    assert session.results.count(image) is None
     assert not session.repaint(image, Recipe(), keep_edited=True)
     second = take(session, image, squares(SCORES))
     assert second is not first
@@ -313,7 +313,7 @@ def test_a_removed_labels_layer_is_made_anew(
 def test_labels_of_another_shape_are_left_alone(session: Session, image: Image) -> None:
     first = take(session, image, squares(SCORES))
     first.data = np.zeros((3, 3), np.uint16)
-    assert session.count(image) is None
+    assert session.results.count(image) is None
     assert take(session, image, squares(SCORES)) is not first
 
 
@@ -326,7 +326,7 @@ def test_removed_layers_and_their_detections_are_let_go(
     del instances
     viewer.layers.remove(image)
     gc.collect()
-    assert not session._records
+    assert not session.results.images()
     assert mask() is None
     assert viewer.layers[0] is labels
 
@@ -334,11 +334,11 @@ def test_removed_layers_and_their_detections_are_let_go(
 def test_encodings_beyond_the_budget_are_dropped_oldest_first(
     session: Session, stack: Image, viewer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_maskrcnn.viewer.session.encoding_budget", lambda: 250)
+    monkeypatch.setattr("napari_maskrcnn.viewer.results.encoding_budget", lambda: 250)
     for z in range(4):
         viewer.dims.set_current_step(0, z)
         take(session, stack, squares(SCORES), nbytes=100)
-    kept = [r.encoding is not None for r in session._records[stack].values()]
+    kept = [r.encoding is not None for r in session.results.records_of(stack).values()]
     assert kept == [False, False, True, True]
 
 

@@ -229,7 +229,7 @@ def test_the_new_model_is_used_and_the_next_image_segmented(
     assert "fresh" in widget.result.next_button.toolTip()
     click(qtbot, widget.result.next_button)
     qtbot.waitUntil(lambda: not widget.session.jobs.running, timeout=TIMEOUT)
-    assert widget.session.labels_of(fresh) is not None
+    assert widget.session.results.labels_of(fresh) is not None
     assert fresh.visible
     assert not any(image.visible for image, _ in pairs)
 
@@ -245,9 +245,9 @@ def test_new_heads_run_on_the_kept_encoding(
     segment.image_box.setCurrentText(image.name)
     click(qtbot, segment.run_button)
     qtbot.waitUntil(lambda: not widget.session.jobs.running, timeout=TIMEOUT)
-    labels = widget.session.labels_of(image)
+    labels = widget.session.results.labels_of(image)
     widget.sources.layers.tick(labels, False)
-    encoding = widget.session.record_of(image).encoding
+    encoding = widget.session.results.record_of(image).encoding
     check_and_start(qtbot, widget)
     wait(qtbot, widget)
     click(qtbot, widget.result.use_button)
@@ -264,7 +264,7 @@ def test_new_heads_run_on_the_kept_encoding(
     qtbot.waitUntil(lambda: not widget.session.jobs.running, timeout=TIMEOUT)
     assert segment.status.text().startswith("Done in"), segment.status.text()
     assert widget.session.loaded.detector.name == "junk-1"
-    assert widget.session.record_of(image).encoding is encoding
+    assert widget.session.results.record_of(image).encoding is encoding
     assert not passes
 
 

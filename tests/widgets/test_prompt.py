@@ -121,7 +121,7 @@ def test_boxes_and_points_become_objects(
     begin(qtbot, widget, BOX)
     mouse.drag((20, 30), (50, 70))
     finish(qtbot, widget)
-    labels = widget.session.labels_of(image)
+    labels = widget.session.results.labels_of(image)
     assert labels is not None, widget.status.text()
     ids, table = np.unique(labels.data), labels.features
     assert ids.tolist() == [0, 1]
@@ -157,7 +157,7 @@ def test_alt_click_removes(
     begin(qtbot, widget, BOX)
     mouse.drag((20, 30), (50, 70))
     finish(qtbot, widget)
-    labels = widget.session.labels_of(image)
+    labels = widget.session.results.labels_of(image)
     assert labels is not None
     before, table = labels.data.copy(), labels.features.copy()
     depth = ndimage.distance_transform_edt(labels.data)
@@ -186,7 +186,7 @@ def test_on_a_plane_of_a_stack_that_was_left(
     # The person does not wait for it.
     viewer.dims.set_point(0, 2)
     finish(qtbot, widget)
-    labels = widget.session.labels_of(image)
+    labels = widget.session.results.labels_of(image)
     assert labels is not None, widget.status.text()
     assert np.flatnonzero(labels.data.any(axis=(1, 2))).tolist() == [1]
     assert labels.features["plane"].tolist() == [1]
@@ -258,7 +258,7 @@ def test_the_model_chosen_elsewhere_is_used(
     begin(qtbot, widget, BOX)
     mouse.drag((20, 30), (50, 70))
     finish(qtbot, widget)
-    assert widget.session.labels_of(image) is not None, widget.status.text()
+    assert widget.session.results.labels_of(image) is not None, widget.status.text()
     models_of(widget.session).choose("nuclei")
     assert widget.model_box.currentText() == "nuclei"
     assert widget.tool.recipe.model == "nuclei"
@@ -293,7 +293,7 @@ def test_what_a_person_made_or_approved_stays(
     begin(qtbot, widget, BOX)
     mouse.drag((20, 30), (50, 70))
     finish(qtbot, widget)
-    labels = widget.session.labels_of(image)
+    labels = widget.session.results.labels_of(image)
     assert labels is not None
     # Half of the next box is on the first object, which a person asked for.
     before = labels.data == 1

@@ -69,7 +69,7 @@ def test_a_widget_that_is_open_alone_offers(
     qtbot.waitUntil(bar.isVisible, timeout=20_000)
     assert "1 edited" in bar.line.text()
     press(qtbot, bar.restore_button)
-    labels = session.labels_of(image)
+    labels = session.results.labels_of(image)
     assert labels is not None
     np.testing.assert_array_equal(labels.data, left)
     assert widget.layer() is labels
@@ -102,7 +102,7 @@ def test_one_bar_acts_and_the_others_go(
         # A press that was on its way does nothing any more.
         bar.restore_button.click()
         bar.decline_button.click()
-    labels = session.labels_of(image)
+    labels = session.results.labels_of(image)
     assert (labels is not None) == (act == "restore")
     assert len(list(state_folder.iterdir())) == (act == "restore")
     if labels is not None:

@@ -65,7 +65,7 @@ def segment(
     plane = current_plane(image, viewer)
     widget.session.take(image, plane, outcome, Recipe(score_threshold=0.05))
     widget.refresh()
-    labels: Labels = widget.session.labels_of(image)
+    labels: Labels = widget.session.results.labels_of(image)
     return labels
 
 

@@ -112,7 +112,9 @@ def test_the_button_and_the_python_call_give_the_same(
     detector = load_model("junk", "auto")
     instances = detector.detect(field, object_size=recipe.object_size)
     expected = recipe.apply(instances).to_label_image()
-    np.testing.assert_array_equal(widget.session.labels_of(image).data, expected)
+    np.testing.assert_array_equal(
+        widget.session.results.labels_of(image).data, expected
+    )
 
 
 def test_sliders_repaint_without_the_network(
@@ -124,7 +126,7 @@ def test_sliders_repaint_without_the_network(
 ) -> None:
     image = viewer.add_image(field)
     run(qtbot, widget)
-    labels = widget.session.labels_of(image)
+    labels = widget.session.results.labels_of(image)
     before = labels.data.copy()
     monkeypatch.setattr(widget.session.jobs, "start", None)
     slider = widget.score_slider.slider
@@ -296,7 +298,7 @@ def test_colour_offers_its_channels(
     widget.channel_box.setCurrentText("Green")
     assert widget.recipe().channel == 1
     run(qtbot, widget)
-    assert widget.session.count(widget.image()) is not None
+    assert widget.session.results.count(widget.image()) is not None
     widget.image_box.setCurrentIndex(1)
     assert widget.recipe().channel is None
 
@@ -308,12 +310,12 @@ def test_the_object_size_is_automatic_or_given(
     widget.size_box.setValue(33)
     assert widget.recipe().object_size == 33
     run(qtbot, widget)
-    assert widget.session.record_of(image).encoding.object_size == 33
+    assert widget.session.results.record_of(image).encoding.object_size == 33
     click(qtbot, widget.size_auto)
     assert widget.recipe().object_size is None
     assert not widget.size_box.isEnabled()
     run(qtbot, widget)
-    found = widget.session.record_of(image).encoding.object_size
+    found = widget.session.results.record_of(image).encoding.object_size
     assert widget.size_box.value() == pytest.approx(found, abs=0.5)
 
 
@@ -399,7 +401,7 @@ def test_a_stack_is_segmented_plane_by_plane(
     image = viewer.add_image(np.stack([field, field[::-1], field[:, ::-1]]))
     viewer.dims.set_current_step(0, 2)
     run(qtbot, widget)
-    labels = widget.session.labels_of(image)
+    labels = widget.session.results.labels_of(image)
     assert labels.data.shape == image.data.shape
     assert labels.data[2].any()
     assert not labels.data[:2].any()

@@ -161,9 +161,9 @@ class Editor(QObject):
         """Return the class of drawn objects where there is one class only."""
         names = class_names(layer)
         session = self._session()
-        image = session.image_of(layer) if session is not None else None
+        image = session.results.image_of(layer) if session is not None else None
         if not names and session is not None and image is not None:
-            record = session.records_of(image).get(plane)
+            record = session.results.records_of(image).get(plane)
             names = list(record.instances.class_names) if record is not None else []
         return {"class": names[0]} if len(names) == 1 else {}
 

@@ -274,7 +274,7 @@ def picture_of(image: Image) -> Picture:
 
 def _detected(session: Session, labels: Labels) -> dict[int, Detected]:
     """Return what the session keeps of the planes that lie in the last two axes."""
-    image = session.image_of(labels)
+    image = session.results.image_of(labels)
     if image is None:
         return {}
     lying = (labels.ndim - 2, labels.ndim - 1)
@@ -282,14 +282,14 @@ def _detected(session: Session, labels: Labels) -> dict[int, Detected]:
         plane.position[0] if plane.position else 0: Detected(
             record.instances, record.recipe
         )
-        for plane, record in session.records_of(image).items()
+        for plane, record in session.results.records_of(image).items()
         if plane.axes == lying
     }
 
 
 def likely_image(session: Session, labels: Labels) -> Image | None:
     """Return the image that labels belong to: the session's, or by name and shape."""
-    own = session.image_of(labels)
+    own = session.results.image_of(labels)
     if own is not None:
         return own
     images = fitting_images(session, labels)

@@ -149,8 +149,8 @@ class Lister:
 
     def record_of(self, layer: Labels) -> PlaneRecord | None:
         """Return what the network found on the plane that is shown."""
-        image = self._session.image_of(layer)
-        return self._session.record_of(image) if image is not None else None
+        image = self._session.results.image_of(layer)
+        return self._session.results.record_of(image) if image is not None else None
 
     def model_classes(self, layer: Labels) -> tuple[str, ...]:
         """Return the classes of the model that found the objects."""

@@ -169,7 +169,7 @@ class PromptTool(QObject):
     def remove_at(self, position: Any) -> None:
         """Delete the object at a position of the world, in one undo step."""
         image, places = self.image, self._places([position])
-        labels = self.session.labels_of(image) if image is not None else None
+        labels = self.session.results.labels_of(image) if image is not None else None
         if labels is None or places is None:
             return
         plane = self._plane()
@@ -223,7 +223,7 @@ class PromptTool(QObject):
         if image is None:
             self._next()
             return
-        record = self.session.records_of(image).get(request.plane)
+        record = self.session.results.records_of(image).get(request.plane)
         kept = None
         if record is not None and record.encoding is not None:
             kept = KeptEncoding(record.encoding, record.encoded_as)
@@ -285,7 +285,7 @@ class PromptTool(QObject):
     ) -> PlaneRecord:
         """Return what is kept of the plane, with the encoding if that is new."""
         session, encoded = self.session, outcome.encoded
-        record = session.records_of(image).get(plane)
+        record = session.results.records_of(image).get(plane)
         if record is None and encoded is not None:
             empty = empty_instances(
                 outcome.instances.image_shape, outcome.instances.class_names
@@ -296,9 +296,9 @@ class PromptTool(QObject):
                 Outcome(encoded.encoding, encoded.encoded_as, empty),
                 self.recipe,
             )
-            record = session.records_of(image).get(plane)
+            record = session.results.records_of(image).get(plane)
         elif record is not None and encoded is not None:
-            session.keep_encoding(record, encoded.encoding, encoded.encoded_as)
+            session.results.keep_encoding(record, encoded.encoding, encoded.encoded_as)
         if record is None:
             raise ValueError("the labels were closed in the meantime; try again")
         return record

@@ -130,7 +130,7 @@ class Recovery(QObject):
             if image not in self._identities:
                 self._identities[image] = None
                 self._look(image)
-            labels = self.session.labels_of(image)
+            labels = self.session.results.labels_of(image)
             if labels is not None and labels not in self._touched:
                 self._touched[labels] = set()
                 labels.events.set_data.connect(self._on_changed)
@@ -158,7 +158,11 @@ class Recovery(QObject):
         if viewer is None or self._released:
             return
         layer = viewer.layers[event.index]
-        labels = self.session.labels_of(layer) if layer in self._identities else layer
+        labels = (
+            self.session.results.labels_of(layer)
+            if layer in self._identities
+            else layer
+        )
         if labels is None or labels not in self._touched:
             return
         if labels in self._dirty:
@@ -182,10 +186,10 @@ class Recovery(QObject):
                 self._enqueue(work, partial(self._on_saved, weakref.ref(labels)))
 
     def _save_work(self, labels: Labels, *, write: bool) -> Callable[..., Any] | None:
-        image = self.session.image_of(labels)
+        image = self.session.results.image_of(labels)
         if image is None:
             return None
-        records = self.session.records_of(image)
+        records = self.session.results.records_of(image)
         planes = {
             plane: replace(record, ledger=record.ledger.copy())
             if (record := records.get(plane)) is not None
@@ -221,7 +225,7 @@ class Recovery(QObject):
 
     def _on_saved(self, reference: weakref.ref[Labels], saved: Saved) -> None:
         labels = reference()
-        image = self.session.image_of(labels) if labels is not None else None
+        image = self.session.results.image_of(labels) if labels is not None else None
         if labels is None or image is None:
             return
         self._identities[image] = saved.image
@@ -309,7 +313,7 @@ class Recovery(QObject):
             self.said.emit(describe_error(error), "error")
             return
         self._follow()
-        planes = set(self.session.records_of(image))
+        planes = set(self.session.results.records_of(image))
         self._touched.setdefault(labels, set()).update(planes)
         # The file is this window's from now on, in case of another crash.
         identity = self._identities.get(image)

@@ -40,12 +40,12 @@ def restore(session: Session, image: Image, corrections: Corrections) -> Labels:
     """
     _check_fits(image, corrections)
     names = corrections.class_names or ("object",)
-    fresh = session.labels_of(image) is None
+    fresh = session.results.labels_of(image) is None
     records = {}
     for saved in corrections.planes:
         plane = Plane(saved.axes, saved.position)
         records[plane] = _record(session, image, plane, saved, names)
-    labels = session.labels_of(image)
+    labels = session.results.labels_of(image)
     if labels is None:
         raise ValueError("the labels could not be made")
     corrections = with_free_ids_only(corrections, _ids_elsewhere(labels, records))
@@ -93,12 +93,12 @@ def _record(
     names: tuple[str, ...],
 ) -> PlaneRecord:
     """Return what is kept of a plane, made if there is nothing yet."""
-    record = session.records_of(image).get(plane)
+    record = session.results.records_of(image).get(plane)
     if record is None:
         shape = (saved.label_image.shape[0], saved.label_image.shape[1])
         nothing = Outcome(None, (), empty_instances(shape, names))
         session.take(image, plane, nothing, Recipe())
-        record = session.records_of(image)[plane]
+        record = session.results.records_of(image)[plane]
     return record
 
 

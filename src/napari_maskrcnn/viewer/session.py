@@ -15,7 +15,7 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_maskrcnn.viewer.approved import kept_of, with_approved
+from napari_maskrcnn.viewer.approved import kept_of
 from napari_maskrcnn.viewer.features import has_table, update_features, write_features
 from napari_maskrcnn.viewer.history import history_of
 from napari_maskrcnn.viewer.jobs import KeptEncoding, LoadedModel, segment_plane
@@ -26,19 +26,12 @@ from napari_maskrcnn.viewer.layers import (
     current_plane,
     forget_history,
     image_layers,
-    is_usable,
     plane_source,
     unwrap,
 )
 from napari_maskrcnn.viewer.ledger import Edits
-from napari_maskrcnn.viewer.painting import (
-    PlaneRecord,
-    Repaint,
-    ids_in,
-    remember_decisions,
-    with_free_ids,
-)
-from napari_maskrcnn.viewer.settings import encoding_budget
+from napari_maskrcnn.viewer.painting import PlaneRecord, Repaint
+from napari_maskrcnn.viewer.results import Results
 from napari_maskrcnn.viewer.workers import JobRunner
 
 if TYPE_CHECKING:
@@ -114,12 +107,7 @@ class Session(QObject):
         self.loaded = LoadedModel()
         self.jobs = JobRunner(self)
         self._request: tuple[Any, ...] | None = None
-        self._outputs: weakref.WeakKeyDictionary[Image, weakref.ref[Labels]] = (
-            weakref.WeakKeyDictionary()
-        )
-        self._records: weakref.WeakKeyDictionary[Image, dict[Plane, PlaneRecord]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self.results = Results(self._viewer)
         self._live: Repaint | None = None
         self._writing = False
         self._settle = QTimer(self)
@@ -171,7 +159,7 @@ class Session(QObject):
 
     def update_table(self, layer: Labels, plane: Plane) -> None:
         """Bring the rows of a plane up to date with its pixels."""
-        record = self.record_in(layer, plane)
+        record = self.results.record_in(layer, plane)
         if record is not None:
             write_features(record)
         elif has_table(layer):
@@ -179,63 +167,7 @@ class Session(QObject):
 
     def ids_taken(self, layer: Labels) -> NDArray[np.int64]:
         """Return the ids of all detections of a layer, those now hidden included."""
-        taken = [
-            record.instances.ids
-            for planes in self._records.values()
-            for record in planes.values()
-            if record.target.layer is layer
-        ]
-        return np.concatenate([np.empty(0, np.int64), *taken])
-
-    def record_in(self, layer: Labels, plane: Plane) -> PlaneRecord | None:
-        """Return what is kept of a plane of a Labels layer."""
-        for planes in self._records.values():
-            record = planes.get(plane)
-            if record is not None and record.target.layer is layer:
-                return record
-        return None
-
-    def labels_of(self, image: Image) -> Labels | None:
-        """Return the Labels layer that holds the instances of an image, if any."""
-        viewer, reference = self.viewer, self._outputs.get(image)
-        labels = reference() if reference is not None else None
-        if viewer is None or labels is None or labels not in viewer.layers:
-            return None
-        return labels if is_usable(labels, image) else None
-
-    def image_of(self, labels: Labels) -> Image | None:
-        """Return the image whose instances a Labels layer holds, if any."""
-        return next((x for x in self.images() if self.labels_of(x) is labels), None)
-
-    def record_of(self, image: Image) -> PlaneRecord | None:
-        """Return what is kept of the plane of an image that is shown."""
-        viewer = self.viewer
-        if viewer is None or image not in self._records or image.ndim < 2:
-            return None
-        record = self._records[image].get(current_plane(image, viewer))
-        if record is None or record.target.layer is not self.labels_of(image):
-            return None
-        return record
-
-    def records_of(self, image: Image) -> dict[Plane, PlaneRecord]:
-        """Return what is kept of the planes of an image, by plane."""
-        labels = self.labels_of(image)
-        kept = self._records.get(image, {})
-        return {
-            p: record for p, record in kept.items() if record.target.layer is labels
-        }
-
-    def count(self, image: Image) -> int | None:
-        """Return how many objects the shown plane has, None before it has a result."""
-        record = self.record_of(image)
-        if record is None:
-            return None
-        pixels = record.target.pixels
-        return (
-            int(np.count_nonzero(np.bincount(pixels[pixels > 0])))
-            if (pixels.dtype.itemsize <= 2)
-            else int(np.unique(pixels[pixels > 0]).size)
-        )
+        return self.results.ids_taken(layer)
 
     # ---- the run
 
@@ -252,10 +184,8 @@ class Session(QObject):
             return
         self.commit()
         plane = current_plane(image, viewer)
-        record = self._records.get(image, {}).get(plane)
-        kept = None
-        if record is not None and record.encoding is not None:
-            kept = KeptEncoding(record.encoding, record.encoded_as)
+        record = self.results.encoded(image, plane)
+        kept = record and KeptEncoding(record.encoding, record.encoded_as)
         self._request = (weakref.ref(image), plane, recipe, keep_edited)
         self.jobs.start(
             segment_plane, self.loaded, plane_source(image, plane), recipe, kept
@@ -304,45 +234,19 @@ class Session(QObject):
             Whether objects that a person edited stay.
         """
         self.commit()
-        fresh = self.labels_of(image) is None
-        record = self._new_record(image, plane, outcome, keep_edited)
-        self._repaint_once(record, recipe, keep_edited)
-        if fresh:
-            # Undo would lead to an empty layer that nobody has seen.
-            forget_history(record.target.layer)
-        planes = self._records.setdefault(image, {})
-        planes.pop(plane, None)  # so that the newest comes last
-        planes[plane] = record
-        self._keep_within_budget(record)
-        self.shown_changed.emit()
-
-    def _new_record(
-        self, image: Image, plane: Plane, outcome: Outcome, keep_edited: bool
-    ) -> PlaneRecord:
-        """Return the plane's record with the new detections under free ids."""
-        labels = self.labels_of(image) or self._add_labels(
-            image, len(outcome.instances)
+        labels = self.results.labels_of(image)
+        target = LabelsPlane(
+            labels or self._add_labels(image, len(outcome.instances)), plane
         )
-        target = LabelsPlane(labels, plane)
-        old = self._records.get(image, {}).get(plane)
-        if old is not None and old.target.layer is not labels:
-            old = None
-        record = PlaneRecord(target, outcome.instances)
-        record.encoding, record.encoded_as = outcome.encoding, outcome.encoded_as
-        taken = self._ids_elsewhere(image, plane, labels)
-        if old is not None:
-            record.ledger = old.ledger
-            if keep_edited:
-                edits = old.ledger.edits(target.pixels)
-                remember_decisions(old, edits)
-                record.decided = old.decided
-                kept = with_approved(edits, target).kept
-                taken = np.union1d(taken, list(kept)).astype(np.int64)
-            record.ledger.new_run()
-        elif keep_edited and target.pixels.any():
-            taken = np.union1d(taken, np.unique(target.pixels)).astype(np.int64)
-        record.instances = with_free_ids(outcome.instances, taken)
-        return record
+        record = self.results.new_record(
+            image, target, outcome, keep_edited=keep_edited
+        )
+        self._repaint_once(record, recipe, keep_edited)
+        if labels is None:
+            # Undo would lead to an empty layer that nobody has seen.
+            forget_history(target.layer)
+        self.results.keep(image, record)
+        self.shown_changed.emit()
 
     def _add_labels(self, image: Image, count: int) -> Labels:
         viewer = self.viewer
@@ -350,19 +254,9 @@ class Session(QObject):
             raise RuntimeError("the viewer is gone")
         dtype = np.uint16 if count <= np.iinfo(np.uint16).max else np.int32
         labels = add_labels_for(viewer, image, dtype)
-        self._outputs[image] = weakref.ref(labels)
+        self.results.give(image, labels)
         labels.events.set_data.connect(self._on_pixels)
         return labels
-
-    def _ids_elsewhere(self, image: Image, plane: Plane, labels: Labels) -> Any:
-        """Return the ids in the layer's other planes."""
-        if not plane.position:
-            return np.empty(0, np.int64)
-        taken = [ids_in(labels)] if not self._records.get(image, {}).get(plane) else []
-        for other, record in self._records.get(image, {}).items():
-            if other != plane and record.target.layer is labels:
-                taken.append(record.instances.ids)
-        return np.unique(np.concatenate([np.empty(0, np.int64), *taken]))
 
     def _repaint_once(
         self, record: PlaneRecord, recipe: Recipe, keep_edited: bool
@@ -378,22 +272,6 @@ class Session(QObject):
         finally:
             self._writing = False
 
-    def _keep_within_budget(self, newest: PlaneRecord) -> None:
-        """Drop the oldest encodings; the newest always stays."""
-        records = [r for planes in self._records.values() for r in planes.values()]
-        room = encoding_budget() - _encoded_bytes(newest)
-        for record in reversed(records):
-            if record is newest or record.encoding is None:
-                continue
-            room -= _encoded_bytes(record)
-            if room < 0:
-                record.encoding = None
-
-    def keep_encoding(self, record: PlaneRecord, encoding: Any, key: Any) -> None:
-        """Keep an encoding of a plane that another part of the plugin made."""
-        record.encoding, record.encoded_as = encoding, key
-        self._keep_within_budget(record)
-
     # ---- the sliders
 
     @property
@@ -407,7 +285,7 @@ class Session(QObject):
         To be followed by `commit` when the slider rests.  Returns whether there was
         anything to paint.
         """
-        record = self.record_of(image)
+        record = self.results.record_of(image)
         if record is None:
             return False
         self._writing = True
@@ -452,11 +330,7 @@ class Session(QObject):
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
-        self._records.pop(layer, None)
-        self._outputs.pop(layer, None)
-        for image, planes in list(self._records.items()):
-            if any(record.target.layer is layer for record in planes.values()):
-                self._records.pop(image)
+        self.results.forget(layer)
         if self._live is not None and self._live.record.target.layer is layer:
             self._live = None
         self.layers_changed.emit()
@@ -474,10 +348,9 @@ class Session(QObject):
     def _on_painted(self, event: Any) -> None:
         if self._writing:
             return
-        for planes in self._records.values():
-            for record in planes.values():
-                if record.target.layer is event.source:
-                    record.ledger.touched = True
+        for record in self.results:
+            if record.target.layer is event.source:
+                record.ledger.touched = True
         self._settle.start()
 
     def _on_pixels(self) -> None:
@@ -493,8 +366,8 @@ class Session(QObject):
         if not all(settled):
             self._settle.start()
             return
-        for image in list(self._records):
-            record = self.record_of(image)
+        for image in self.results.images():
+            record = self.results.record_of(image)
             if record is not None:
                 write_features(record)
         self.shown_changed.emit()
@@ -506,10 +379,5 @@ class Session(QObject):
         self._request = None
         self._live = None
         self._settle.stop()
-        self._records.clear()
-        self._outputs.clear()
+        self.results.clear()
         self.loaded = LoadedModel()
-
-
-def _encoded_bytes(record: PlaneRecord) -> int:
-    return int(record.encoding.nbytes) if record.encoding is not None else 0

@@ -172,7 +172,7 @@ class PromptWidget(Dock):
     def _follow_result(self) -> None:
         """Take the model that has segmented the image, once for each result."""
         image = self.image()
-        record = self.session.record_of(image) if image is not None else None
+        record = self.session.results.record_of(image) if image is not None else None
         if image is None or record is None or record.recipe is None:
             return
         if self._result_is_new(image):
@@ -180,7 +180,7 @@ class PromptWidget(Dock):
 
     def _result_is_new(self, image: Image) -> bool:
         """Whether an image's result is of another model than when last asked."""
-        record = self.session.record_of(image)
+        record = self.session.results.record_of(image)
         if record is None or record.recipe is None:
             return False
         before = self._followed.get(image)
@@ -190,7 +190,7 @@ class PromptWidget(Dock):
     def _use_recipe(self) -> None:
         """Tell the tool how to encode: as in the last run, with the chosen model."""
         image = self.image()
-        record = self.session.record_of(image) if image is not None else None
+        record = self.session.results.record_of(image) if image is not None else None
         model = self.model_box.name() or DEFAULT_MODEL
         last = record.recipe if record is not None else None
         self.tool.recipe = Recipe(
@@ -205,8 +205,8 @@ class PromptWidget(Dock):
 
     def _list_classes(self) -> None:
         image = self.image()
-        labels = self.session.labels_of(image) if image is not None else None
-        record = self.session.record_of(image) if image is not None else None
+        labels = self.session.results.labels_of(image) if image is not None else None
+        record = self.session.results.record_of(image) if image is not None else None
         known = record.instances.class_names if record is not None else ()
         names = classes_of(labels, known) if labels is not None else list(known)
         now = [self.class_box.itemData(i) for i in range(1, self.class_box.count())]
@@ -234,7 +234,7 @@ class PromptWidget(Dock):
         self.run_row.set_running(running)
         if not running:
             self.run_row.hide()
-        record = self.session.record_of(image) if image is not None else None
+        record = self.session.results.record_of(image) if image is not None else None
         if image is None:
             self.status.say(EMPTY)
         elif not running and self.status.text() in ("", EMPTY):

@@ -17,7 +17,7 @@ from napari_maskrcnn.core.samples import nuclei_field
 from napari_maskrcnn.viewer.jobs import Outcome
 from napari_maskrcnn.viewer.layers import Plane, current_plane
 from napari_maskrcnn.viewer.marks import regions_of, reviewed_of
-from napari_maskrcnn.widgets.object_table import AREA, CLASS, DONE, ID
+from napari_maskrcnn.widgets.object_model import AREA, CLASS, DONE, ID
 from napari_maskrcnn.widgets.review import EMPTY
 
 if TYPE_CHECKING:

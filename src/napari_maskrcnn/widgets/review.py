@@ -18,8 +18,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
-from napari_maskrcnn.core.editing import delete
-from napari_maskrcnn.viewer import classes, edits, marks
+from napari_maskrcnn.viewer import classes, deciding
 from napari_maskrcnn.viewer.actions import action_named
 from napari_maskrcnn.viewer.keys import LayerKeys
 from napari_maskrcnn.viewer.layers import current_plane
@@ -31,7 +30,8 @@ from napari_maskrcnn.widgets.boxes import LayerBox
 from napari_maskrcnn.widgets.class_panel import KEYS, ClassPanel
 from napari_maskrcnn.widgets.dock import Dock
 from napari_maskrcnn.widgets.filter_panel import FilterPanel
-from napari_maskrcnn.widgets.object_table import ObjectModel, ObjectTable, rows_after
+from napari_maskrcnn.widgets.object_model import ObjectModel
+from napari_maskrcnn.widgets.object_table import ObjectTable
 from napari_maskrcnn.widgets.parts import (
     PrimaryButton,
     StatusLine,
@@ -365,13 +365,13 @@ class ReviewWidget(Dock):
 
     def go_on(self) -> None:
         """Go to the next object of the table, after the last one to the first."""
-        after = rows_after(self.model.ids.tolist(), self.table.current())
+        after = self.table.following()
         if after:
             self.go_to(after[0])
 
     def go_back(self) -> None:
         """Go to the object before it."""
-        after = rows_after(self.model.ids.tolist(), self.table.current())
+        after = self.table.following()
         if after:
             self.go_to(after[-1])
 
@@ -380,9 +380,7 @@ class ReviewWidget(Dock):
         listing = self.listing
         if listing is None:
             return None
-        after = np.array(
-            rows_after(self.model.ids.tolist(), self.table.current()), np.int64
-        )
+        after = np.array(self.table.following(), np.int64)
         still = ~np.isin(after, listing.ids[listing.reviewed])
         still &= ~np.isin(after, np.asarray(without, np.int64))
         return int(after[still][0]) if still.any() else None
@@ -393,28 +391,27 @@ class ReviewWidget(Dock):
         """Approve the selected objects and go to the next that is not reviewed."""
         ids = self._selected()
         if ids:
-            self._decide(ids, lambda layer, plane: _approved(layer, plane, ids))
+            self._decide(deciding.approve, ids)
 
     def reject(self) -> None:
         """Delete the selected objects and go to the next that is not reviewed."""
         ids = self._selected()
         if ids:
-            self._decide(ids, lambda layer, plane: _rejected(layer, plane, ids))
+            self._decide(deciding.reject, ids)
 
     def approve_shown(self) -> None:
         """Approve all objects that the table shows."""
-        ids = self.model.ids.tolist()
-        self._act(lambda layer, plane: _approved(layer, plane, ids))
+        self._act(deciding.approve, self.model.ids.tolist())
 
     def approve_plane(self) -> None:
         """Say that everything on the plane is right."""
-        self._act(_approved_plane)
+        self._act(deciding.approve_plane)
 
     def set_class(self, name: str) -> None:
         """Give the selected objects a class."""
-        ids, others = self._selected(), self._model_classes()
+        ids = self._selected()
         if ids:
-            self._act(lambda layer, plane: _classed(layer, plane, ids, name, others))
+            self._act(deciding.give_class, ids, name, self._model_classes())
 
     def _selected(self) -> list[int]:
         ids = self.table.selected()
@@ -422,18 +419,18 @@ class ReviewWidget(Dock):
             self.status.say("Select an object in the table first, or click on one")
         return ids
 
-    def _decide(self, ids: Sequence[int], act: Callable[[Labels, Any], str]) -> None:
+    def _decide(self, act: Callable[..., str], ids: Sequence[int]) -> None:
         following = self._next_open(ids)
-        if self._act(act) and following is not None:
+        if self._act(act, ids) and following is not None:
             self.go_to(following)
 
-    def _act(self, act: Callable[[Labels, Any], str]) -> bool:
+    def _act(self, act: Callable[..., str], *arguments: Any) -> bool:
         """Do something with the plane that is shown; return whether it was done."""
         layer, viewer = self.layer(), self.session.viewer
         if layer is None or viewer is None:
             return False
         try:
-            self.status.say(act(layer, current_plane(layer, viewer)))
+            self.status.say(act(layer, current_plane(layer, viewer), *arguments))
         except (ValueError, OverflowError) as error:
             self.status.say(str(error), "error")
             return False
@@ -443,9 +440,9 @@ class ReviewWidget(Dock):
 
     def _on_ticked(self, index: int, on: bool) -> None:
         if on:
-            self._act(lambda layer, plane: _approved(layer, plane, [index]))
+            self._act(deciding.approve, [index])
         else:
-            self._act(lambda layer, plane: _taken_back(layer, plane, index))
+            self._act(deciding.take_back, index)
 
     def _on_key(self, command: str) -> None:
         if command.isdigit():
@@ -465,16 +462,10 @@ class ReviewWidget(Dock):
     # ---- classes and regions
 
     def _on_class_added(self, name: str) -> None:
-        others = self._model_classes()
-        self._act(lambda layer, _: f"Added {classes.add_class(layer, name, others)}")
+        self._act(deciding.add_class, name, self._model_classes())
 
     def _on_class_renamed(self, old: str, new: str) -> None:
-        others = self._model_classes()
-        self._act(
-            lambda layer, _: (
-                f"Renamed {old} to {classes.rename_class(layer, old, new, others)}"
-            )
-        )
+        self._act(deciding.rename_class, old, new, self._model_classes())
 
     def _on_coloured(self, on: bool) -> None:
         layer = self.layer()
@@ -495,53 +486,11 @@ class ReviewWidget(Dock):
             self.status.say("Drag a rectangle in which everything is right")
 
     def _on_drawn(self, box: tuple[int, int, int, int]) -> None:
-        self._act(lambda layer, plane: _region_added(layer, plane, box))
+        self._act(deciding.add_region, box)
 
     def _on_drawing_ended(self) -> None:
         with signals_blocked(self.region_button):
             self.region_button.setChecked(False)
-
-
-# ---- the acts, each with the sentence that tells of it
-
-
-def _approved(layer: Labels, plane: Any, ids: Sequence[int]) -> str:
-    marks.set_reviewed(layer, plane, ids)
-    return f"Approved {_objects(len(ids))}"
-
-
-def _taken_back(layer: Labels, plane: Any, index: int) -> str:
-    before = len(marks.regions(layer))
-    marks.set_reviewed(layer, plane, [index], reviewed=False)
-    gone = before > len(marks.regions(layer))
-    rest = ", and the region it was in" if gone else ""
-    return f"Object {index} is no longer approved{rest}"
-
-
-def _rejected(layer: Labels, plane: Any, ids: Sequence[int]) -> str:
-    edits.apply(layer, plane, delete(layer.data[plane.index], ids))
-    return f"Deleted {_objects(len(ids))}; Ctrl-Z brings back"
-
-
-def _approved_plane(layer: Labels, plane: Any) -> str:
-    count = marks.approve_plane(layer, plane)
-    return f"Everything on this plane is right: {_objects(count)}"
-
-
-def _region_added(layer: Labels, plane: Any, box: tuple[int, int, int, int]) -> str:
-    count = marks.add_region(layer, plane, box)
-    return f"Everything in the region is right: {_objects(count)}"
-
-
-def _classed(
-    layer: Labels, plane: Any, ids: Sequence[int], name: str, others: Sequence[str]
-) -> str:
-    classes.set_class(layer, plane, ids, name, others)
-    return f"{_objects(len(ids)).capitalize()} now {name}"
-
-
-def _objects(count: int) -> str:
-    return "1 object" if count == 1 else f"{count:,} objects"
 
 
 def _asking(widget: ReviewWidget, command: str) -> Callable[[Labels], object]:

@@ -97,7 +97,7 @@ def _plan_in_words(
     from .core.fine_tuning.planning import replay_in_words, replay_plan
 
     known = checkpoint.config["class_names"]
-    chosen = plan(known, annotated, config)
+    chosen = plan(known, annotated, config, replay)
     again = replay_plan(chosen.class_names, replay, known, config)
     return "\n".join(filter(None, [str(chosen), replay_in_words(*again)]))
 

@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from napari_maskrcnn.core.checkpoints import find_model
 from napari_maskrcnn.core.model_store import check_new_name
 from napari_maskrcnn.viewer.annotated_layers import LabelledPlane
+from napari_maskrcnn.viewer.export_parts import likely_image
 from napari_maskrcnn.viewer.fine_tuning_job import (
     Checked,
     Gate,
@@ -188,8 +189,15 @@ class FineTuning(QObject):
         if viewer is None or found is None or self.outcome is None:
             return None
         image, plane = found
-        seen = [ref() for ref, _ in self._learnt_from]
-        show(viewer, image, plane, [x for x in seen if x is not None])
+        seen = [x for ref, _ in self._learnt_from if (x := ref()) is not None]
+        # Objects of an image that is hidden would lie over the one that is shown.
+        objects = [
+            labels
+            for labels in self.session.all_labels()
+            if (owner := likely_image(self.session, labels)) is not image
+            and any(owner is x for x in seen)
+        ]
+        show(viewer, image, plane, [*seen, *objects])
         recipe = models_of(self.session).recipe(self.outcome.name)
         self.session.segment(image, recipe, keep_edited=True)
         return image

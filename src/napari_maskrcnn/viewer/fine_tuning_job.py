@@ -346,7 +346,7 @@ def _checked(
     from napari_maskrcnn.core.fine_tuning.planning import replay_in_words, replay_plan
 
     known = checkpoint.config["class_names"]
-    chosen = plan(known, annotated, config)
+    chosen = plan(known, annotated, config, replay)
     again = replay_in_words(*replay_plan(chosen.class_names, replay, known, config))
     lines = [str(replace(chosen, warnings=())), again]
     return Checked("\n".join(filter(None, lines)), chosen.warnings)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
     from napari_maskrcnn.viewer.layers import Plane
 
@@ -61,7 +61,7 @@ def _following(image: Image, used: Sequence[Plane]) -> Plane | None:
 
 
 def show(
-    viewer: ViewerModel, image: Image, plane: Plane, instead_of: Sequence[Image] = ()
+    viewer: ViewerModel, image: Image, plane: Plane, instead_of: Sequence[Layer] = ()
 ) -> None:
     """Show a plane of an image in the place of other images.
 
@@ -73,8 +73,8 @@ def show(
         The layer that shall be seen.
     plane : Plane
         The plane of it.
-    instead_of : sequence of Image
-        Images that are hidden, as they may lie above it.
+    instead_of : sequence of Layer
+        Layers that are hidden, as they may lie above it.
     """
     for other in instead_of:
         other.visible = other is image

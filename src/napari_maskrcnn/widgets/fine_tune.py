@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtWidgets import QFormLayout
+
 from napari_maskrcnn.core.fine_tuning.config import PARTS
 from napari_maskrcnn.core.model_store import run_folder
 from napari_maskrcnn.core.progress import duration
@@ -21,6 +23,7 @@ from napari_maskrcnn.widgets.parts import (
     PrimaryButton,
     ProgressRow,
     StatusLine,
+    align,
     button,
     paragraph,
 )
@@ -138,6 +141,7 @@ class FineTuneWidget(Dock):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Look for new marks and models."""
         super().showEvent(event)
+        align(self.findChildren(QFormLayout))
         self._on_models()
         self._on_marks()
 

@@ -165,7 +165,7 @@ class SourcePanel(QWidget):
         self.class_box = QComboBox()
         self.class_box.setEditable(True)
         self.class_box.setToolTip(
-            "The class of objects that have none: choose one that the model knows, or "
+            "The class of objects without one: choose one that the model knows, or "
             "type in a new one"
         )
         self._form = form_layout()
@@ -177,7 +177,7 @@ class SourcePanel(QWidget):
         column.addLayout(self._form)
         column.addWidget(self.layers)
         self._last = form_layout()
-        self._last.addRow("Objects without a class", self.class_box)
+        self._last.addRow("Default class", self.class_box)
         column.addLayout(self._last)
         self.kind_box.currentIndexChanged.connect(self._on_kind)
         self.layers.chosen.connect(self.changed)

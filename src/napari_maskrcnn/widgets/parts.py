@@ -20,6 +20,8 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari.utils.theme import Theme
 
     from napari_maskrcnn.viewer.actions import Action
@@ -161,6 +163,20 @@ def form_layout() -> QFormLayout:
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
     return form
+
+
+def align(forms: Iterable[QFormLayout]) -> None:
+    """Let forms below each other begin their parts at the same place."""
+    names = [
+        item.widget()
+        for form in forms
+        for place in range(form.rowCount())
+        if (item := form.itemAt(place, QFormLayout.ItemRole.LabelRole)) is not None
+    ]
+    found = [name for name in names if name is not None]
+    width = max((name.sizeHint().width() for name in found), default=0)
+    for name in found:
+        name.setMinimumWidth(width)
 
 
 def paragraph() -> QLabel:

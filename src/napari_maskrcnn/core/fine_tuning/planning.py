@@ -87,6 +87,7 @@ def plan(
     known_classes: Sequence[str],
     annotated: Sequence[AnnotatedImage],
     config: FineTuneConfig,
+    replay: Sequence[AnnotatedImage] = (),
 ) -> FineTunePlan:
     """Decide what is learnt from and what is held out; costs next to nothing.
 
@@ -98,6 +99,8 @@ def plan(
         All images of the person.
     config : FineTuneConfig
         Its seed, held-out part and dropped classes are used.
+    replay : sequence of AnnotatedImage
+        Classes that are replayed are not missed among the images; see `replay_plan`.
 
     Raises
     ------
@@ -124,7 +127,9 @@ def plan(
         )
     training, judging, held_out, kind = hold_out(used, config.held_out, config.seed)
     objects, judged = _by_name(training, names), _by_name(judging, names)
-    warnings += _scarcity(names, known, objects, judged)
+    again = {name for item in replay for name in _present_classes(item, known)}
+    missed = {name: number for name, number in objects.items() if name not in again}
+    warnings += _scarcity(missed, known, judged)
     return FineTunePlan(
         class_names=names,
         new_classes=tuple(name for name in names if name not in known),
@@ -272,19 +277,15 @@ def _recoded(
 
 
 def _scarcity(
-    names: tuple[str, ...],
-    known: tuple[str, ...],
-    objects: dict[str, int],
-    judged: dict[str, int],
+    objects: dict[str, int], known: tuple[str, ...], judged: dict[str, int]
 ) -> list[str]:
     """Say where there is little to learn from or to measure with."""
     warnings = []
-    for name in names:
-        number = objects[name]
+    for name, number in objects.items():
         if not number and name in known:
             warnings.append(
                 f"There is no example of {name!r}: the model may forget it. "
-                "Add images of it, or drop the class"
+                "Replay images of it, or drop the class"
             )
         elif number < FEW_EXAMPLES:
             warnings.append(

@@ -156,6 +156,63 @@ def test_fine_tune_refuses_in_one_line(
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("one", "there is only one object"),
+        ("size", "0: the image is (80, 96) pixels but its labels are (40, 96)"),
+        ("nan", "0: no pixel of the image is a number, all are NaN"),
+        ("ids", "labels must be integers"),
+    ],
+)
+def test_a_faulty_training_set_is_refused_before_the_first_step(
+    tmp_path: Path, run: Run, fault: str, message: str
+) -> None:
+    pictures, labels = tmp_path / "one picture", tmp_path / "one label image"
+    for folder in (pictures, labels):
+        folder.mkdir()
+    image, objects = nuclei_field((80, 96), 10)
+    if fault == "one":
+        objects[objects > 1] = 0
+    elif fault == "size":
+        objects = objects[:40]
+    elif fault == "nan":
+        image = np.full(image.shape, np.nan, np.float32)
+    else:
+        objects = objects / 2
+    write_array(pictures / "0.tif", image)
+    write_array(labels / "0.tif", objects)
+    out = tmp_path / "mine.safetensors"
+    code, _, errors = run(
+        "fine-tune", pictures, labels, "--model", "tiny", "--out", out, "--class",
+        "disc", "--device", "cpu",
+    )  # fmt: skip
+    assert code == 1
+    assert message in errors
+    assert len(errors.splitlines()) == 1
+    assert not out.exists()
+    assert not out.with_suffix(".run").exists()
+
+
+def test_classes_without_examples_are_told_of(
+    tmp_path: Path, run: Run, folders: tuple[Path, Path, Path]
+) -> None:
+    pictures, labels, config = folders
+    coco = tmp_path / "labels.json"
+    labels_to_coco(labels, coco, images=pictures)
+    found = json.loads(coco.read_text())
+    found["categories"].append({"id": 99, "name": "cross"})
+    coco.write_text(json.dumps(found))
+    code, text, errors = run(
+        "fine-tune", pictures, coco, "--model", "tiny", "--out",
+        tmp_path / "mine.safetensors", "--config", config, "--steps", 1, "--device",
+        "cpu",
+    )  # fmt: skip
+    assert code == 0, errors
+    assert "No object has the class 'cross': it is left out" in text
+    assert "There is no example of 'disc': the model may forget it" in text
+
+
 def test_two_processes_give_what_one_gives(
     tmp_path: Path, folders: tuple[Path, Path, Path]
 ) -> None:

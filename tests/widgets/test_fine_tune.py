@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import gc
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QPixmap
 from widget_helpers import open_widget
@@ -26,7 +30,6 @@ from napari_maskrcnn.widgets.fine_tune import CHECK, START
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from pytestqt.qtbot import QtBot
 
@@ -185,6 +188,25 @@ def test_what_cannot_be_learnt_from_is_refused_in_a_sentence(
     assert widget.run_button.text() == CHECK
 
 
+def test_a_class_without_examples_is_told_of(
+    viewer: Any, widget: FineTuneWidget, qtbot: QtBot, tmp_path: Path
+) -> None:
+    add_fields(viewer, 3)
+    widget.sources.class_box.setEditText("cell")
+    click(qtbot, widget.run_button)
+    wait(qtbot, widget)
+    assert widget.run_button.text() == START
+    assert "no example of 'thing'" in widget.remarks.text()
+    assert widget.remarks.level == "warning"
+    # Replayed, it is no longer missed.
+    write_files(tmp_path)
+    choose_files(widget.replay, tmp_path)
+    click(qtbot, widget.run_button)
+    wait(qtbot, widget)
+    assert widget.run_button.text() == START, widget.status.text()
+    assert "no example" not in widget.remarks.text()
+
+
 def test_a_run_ends_in_words_pictures_and_files(
     viewer: Any, widget: FineTuneWidget, qtbot: QtBot
 ) -> None:
@@ -231,7 +253,7 @@ def test_the_new_model_is_used_and_the_next_image_segmented(
     qtbot.waitUntil(lambda: not widget.session.jobs.running, timeout=TIMEOUT)
     assert widget.session.results.labels_of(fresh) is not None
     assert fresh.visible
-    assert not any(image.visible for image, _ in pairs)
+    assert not any(layer.visible for pair in pairs for layer in pair)
 
 
 def test_new_heads_run_on_the_kept_encoding(
@@ -374,6 +396,29 @@ def test_closing_the_viewer_leaves_no_thread_and_no_half_file(
     assert not {name for name in names if name.startswith(".") or ".part" in name}
     assert not model_path("junk-1").exists()
     assert read_checkpoint(run_folder("junk-1") / "best.safetensors").state
+
+
+def test_a_closed_window_leaves_no_process_and_no_half_file(store: Path) -> None:
+    """A process of its own, closed in mid-training, ends by itself."""
+    script = Path(__file__).with_name("fine_tune_run.py")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "closed at step" in done.stdout
+    assert "the loop has ended" in done.stdout
+    assert "Traceback" not in done.stderr
+    names = {path.name for path in store.rglob("*") if path.is_file()}
+    assert names == {
+        "junk.safetensors", "best.safetensors", "config.json", "history.csv", "state.pt"
+    }  # fmt: skip
+    run = run_folder("junk-1")
+    assert read_checkpoint(run / "best.safetensors").state
+    assert torch.load(run / "state.pt", weights_only=True)["step"] >= 2
 
 
 def write_files(folder: Path) -> None:

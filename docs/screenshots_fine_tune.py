@@ -141,7 +141,7 @@ def main() -> None:
         "napari-maskrcnn", "Manage models"
     )
     models.select(widget.tuning.outcome.name)
-    models.window().resizeDocks([dock], [760], Qt.Orientation.Horizontal)
+    models.window().resizeDocks([dock], [840], Qt.Orientation.Horizontal)
     camera.take("models")
     viewer.close()
     get_qapp().quit()

@@ -104,11 +104,15 @@ class Curves(QWidget):
         scores.box.setYRange(0, 1, padding=0.02)
         self._lines["loss"] = loss.add(pyqtgraph.PlotDataItem())
         self._lines["smooth"] = loss.add(pyqtgraph.PlotDataItem())
-        for key, (_, colour) in SCORES.items():
+        # The first lies on top, and is the thinnest: both are seen where they coincide.
+        for place in reversed(range(len(SCORES))):
+            key, (_, colour) = list(SCORES.items())[place]
+            width = 2 + 2 * place
             self._lines[key] = scores.add(
                 pyqtgraph.PlotDataItem(
-                    pen=pyqtgraph.mkPen(colour, width=2),
-                    symbol="o", symbolSize=6, symbolBrush=colour, symbolPen=None,
+                    pen=pyqtgraph.mkPen(colour, width=width),
+                    symbol="o", symbolSize=4 + width, symbolBrush=colour,
+                    symbolPen=None,
                 )
             )  # fmt: skip
         self._colour()

@@ -168,24 +168,12 @@ def prompt_picture(out: Path) -> None:
     viewer.close()
 
 
-def main() -> None:
-    """Make all pictures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
-    parser.add_argument("--model", default="nuclei")
-    parser.add_argument("--only", choices=["export", "prompt"])
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    if arguments.only != "prompt":
-        export_picture(arguments.out)
-    if arguments.only != "export":
-        prompt_picture(arguments.out)
-    if arguments.only:
-        return
-    camera = Camera(arguments.out)
+def segment_pictures(out: Path, model: str) -> None:
+    """Take the Segment widget empty, running, done, and after a refused input."""
+    camera = Camera(out)
     camera.take("empty")
     box = camera.widget.model_box
-    box.setCurrentIndex(box.findData(arguments.model))
+    box.setCurrentIndex(box.findData(model))
     camera.viewer.open_sample("napari-maskrcnn", "nuclei")
     camera.rest(500)
     camera.run()
@@ -201,6 +189,23 @@ def main() -> None:
     camera.run()
     camera.take("refused")
     camera.viewer.close()
+
+
+def main() -> None:
+    """Make all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
+    parser.add_argument("--model", default="nuclei")
+    parser.add_argument("--only", choices=["export", "segment", "prompt"])
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.only in (None, "export"):
+        export_picture(arguments.out)
+    if arguments.only in (None, "segment"):
+        segment_pictures(arguments.out, arguments.model)
+    # Last: it leaves corrections behind, which would be offered in the other pictures.
+    if arguments.only in (None, "prompt"):
+        prompt_picture(arguments.out)
     get_qapp().quit()
 
 

@@ -12,7 +12,7 @@ from superqt.utils import signals_blocked
 from napari_maskrcnn.core.checkpoints import list_models
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from napari.layers import Layer
 
@@ -44,6 +44,10 @@ class Box(QComboBox):
 class LayerBox(Box):
     """Layers to choose one from; none is kept alive."""
 
+    def __init__(self, tip: str, letters: int = 12) -> None:
+        super().__init__(tip, letters)
+        self._followed: weakref.ref[Layer] | None = None
+
     def layer(self) -> Any:
         """Return the chosen layer, or None."""
         reference = self.currentData()
@@ -58,6 +62,19 @@ class LayerBox(Box):
                 self.addItem(layer.name, weakref.ref(layer))
             if chosen in layers:
                 self.setCurrentIndex(layers.index(chosen))
+
+    def follow(self, **slots: Callable[[], None]) -> None:
+        """Follow these events of the chosen layer, and no longer those of the last."""
+        last = self._followed() if self._followed is not None else None
+        layer = self.layer()
+        if last is layer:
+            return
+        for name, slot in slots.items():
+            if last is not None:
+                getattr(last.events, name).disconnect(slot)
+            if layer is not None:
+                getattr(layer.events, name).connect(slot)
+        self._followed = weakref.ref(layer) if layer is not None else None
 
 
 class ModelBox(Box):

@@ -67,7 +67,6 @@ class EditWidget(Dock):
         self._keys: LayerKeys | None = None
         self._line: CanvasLine | None = None
         self._clicks: Clicks | None = None
-        self._followed: weakref.ref[Labels] | None = None
         self._make_parts()
         self._lay_out()
         self._connect()
@@ -203,13 +202,7 @@ class EditWidget(Dock):
 
     def _on_layer(self, _index: int = 0) -> None:
         layer = self.layer()
-        old = self._followed() if self._followed is not None else None
-        if old is not layer:
-            if old is not None:
-                old.events.selected_label.disconnect(self._on_selected)
-            if layer is not None:
-                layer.events.selected_label.connect(self._on_selected)
-            self._followed = weakref.ref(layer) if layer is not None else None
+        self.layer_box.follow(selected_label=self._on_selected)
         for button in self.buttons.values():
             button.setEnabled(layer is not None)
         if layer is None:

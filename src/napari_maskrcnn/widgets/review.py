@@ -68,7 +68,6 @@ class ReviewWidget(Dock):
     def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
         self._lister = Lister(self.session)
-        self._followed: weakref.ref[Labels] | None = None
         self._listing: Listing | None = None
         self._selecting = False
         self._keys: LayerKeys | None = None
@@ -290,26 +289,15 @@ class ReviewWidget(Dock):
 
     def _on_layer(self, _index: int = 0) -> None:
         """Follow the events of the chosen layer, and no longer those of the last."""
-        last = self._followed() if self._followed is not None else None
-        layer = self.layer()
-        for one, connect in ((last, False), (layer, True)):
-            if one is None:
-                continue
-            for name, slot in self._slots():
-                emitter = getattr(one.events, name)
-                (emitter.connect if connect else emitter.disconnect)(slot)
-        self._followed = weakref.ref(layer) if layer is not None else None
-        self.refresh()
-
-    def _slots(self) -> tuple[tuple[str, Callable[[], None]], ...]:
-        return (
-            ("features", self._on_table),
-            ("metadata", self._on_table),
-            ("colormap", self._on_table),
-            ("set_data", self._on_shown),
-            ("data", self._on_shown),
-            ("selected_label", self._on_selected_label),
+        self.layer_box.follow(
+            features=self._on_table,
+            metadata=self._on_table,
+            colormap=self._on_table,
+            set_data=self._on_shown,
+            data=self._on_shown,
+            selected_label=self._on_selected_label,
         )
+        self.refresh()
 
     def _on_table(self) -> None:
         if not self._timer.isActive() or self._timer.interval() <= TABLE_MS:

@@ -16,15 +16,13 @@ from napari_maskrcnn.core.model_store import check_new_name
 from napari_maskrcnn.viewer.annotated_layers import LabelledPlane
 from napari_maskrcnn.viewer.export_parts import likely_image
 from napari_maskrcnn.viewer.fine_tuning_job import (
-    Checked,
     Gate,
-    Past,
-    Trained,
     best_so_far,
     check,
     keep_best,
     train,
 )
+from napari_maskrcnn.viewer.fine_tuning_records import Checked, Past, Trained
 from napari_maskrcnn.viewer.models import models_of
 from napari_maskrcnn.viewer.next_image import next_image, show
 from napari_maskrcnn.viewer.workers import JobRunner
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image
 
-    from napari_maskrcnn.viewer.fine_tuning_job import Request
+    from napari_maskrcnn.viewer.fine_tuning_records import Request
     from napari_maskrcnn.viewer.layers import Plane
     from napari_maskrcnn.viewer.session import Session
 

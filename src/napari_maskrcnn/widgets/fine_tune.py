@@ -10,7 +10,7 @@ from napari_maskrcnn.core.fine_tuning.config import PARTS
 from napari_maskrcnn.core.model_store import run_folder
 from napari_maskrcnn.core.progress import duration
 from napari_maskrcnn.viewer.fine_tuning import fine_tuning_of
-from napari_maskrcnn.viewer.fine_tuning_job import Request
+from napari_maskrcnn.viewer.fine_tuning_records import Request
 from napari_maskrcnn.viewer.models import models_of
 from napari_maskrcnn.viewer.settings import device_choice
 from napari_maskrcnn.viewer.workers import describe_error
@@ -31,7 +31,7 @@ from napari_maskrcnn.widgets.parts import (
 if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
-    from napari_maskrcnn.viewer.fine_tuning_job import Checked, Trained
+    from napari_maskrcnn.viewer.fine_tuning_records import Checked, Trained
     from napari_maskrcnn.viewer.session import Session
 
 CHECK, START = "Check the data", "Start fine-tuning"

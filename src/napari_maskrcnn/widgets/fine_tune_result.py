@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_maskrcnn.viewer.before_after import Outcome
-    from napari_maskrcnn.viewer.fine_tuning_job import Trained
+    from napari_maskrcnn.viewer.fine_tuning_records import Trained
 
 # Side of a picture in the widget; two stand beside each other.
 PICTURE = 140

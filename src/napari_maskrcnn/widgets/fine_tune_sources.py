@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_maskrcnn.viewer.annotated_layers import in_words, take
-from napari_maskrcnn.viewer.fine_tuning_job import Files
+from napari_maskrcnn.viewer.fine_tuning_records import Files
 from napari_maskrcnn.widgets.export_layers import LayerList
 from napari_maskrcnn.widgets.parts import form_layout, row
 

@@ -8,7 +8,7 @@ from napari_maskrcnn.core.progress import duration
 
 if TYPE_CHECKING:
     from napari_maskrcnn.viewer.before_after import Outcome
-    from napari_maskrcnn.viewer.fine_tuning_job import Trained
+    from napari_maskrcnn.viewer.fine_tuning_records import Trained
 
 FIGURES = {
     "ap50": "AP at IoU 0.5",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
 import numpy as np
 import pytest
 from edit_samples import Snapshot
@@ -143,6 +144,20 @@ def test_approve_goes_to_the_next_and_is_undone(
     labels.redo()
     assert reviewed(viewer, labels) == [2]
     qtbot.waitUntil(lambda: widget.progress_bar.value() == 1)
+
+
+def test_reject_says_why_a_layer_cannot_be_edited(
+    qtbot: QtBot, viewer: Any, widget: ReviewWidget
+) -> None:
+    lazy = viewer.add_labels(da.from_array(squares(2), chunks=32), name="lazy")
+    widget.refresh()
+    click_row(qtbot, widget, 0)
+    click(qtbot, widget.reject_button)
+    assert widget.status.text() == (
+        "lazy is not in memory; duplicate it as an array to edit it"
+    )
+    assert widget.status.level == "error"
+    assert np.unique(np.asarray(lazy.data)).tolist() == [0, 1, 2]
 
 
 def test_reject_deletes_and_undo_brings_back(

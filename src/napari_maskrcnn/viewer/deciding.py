@@ -29,6 +29,8 @@ def take_back(layer: Labels, plane: Plane, index: int) -> str:
 
 
 def reject(layer: Labels, plane: Plane, ids: Sequence[int]) -> str:
+    # Before anything is computed: of a layer that is not in memory nothing can be.
+    edits.check_editable(layer)
     edits.apply(layer, plane, delete(layer.data[plane.index], ids))
     return f"Deleted {_objects(len(ids))}; Ctrl-Z brings back"
 

@@ -24,6 +24,7 @@ from napari_maskrcnn.core import preload  # noqa: F401  # isort: skip
 
 import napari
 from napari.qt import get_qapp
+from PIL import Image
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
@@ -68,6 +69,8 @@ class Camera:
         rest(500)
         path = self.out / f"fine-tune-{name}.png"
         self.viewer.screenshot(str(path), canvas_only=False, flash=False)
+        # Without the alpha channel, which says nothing.
+        Image.open(path).convert("RGB").save(path, optimize=True)
         print(path, flush=True)  # noqa: T201
 
     def wait(self, fraction: float = 2.0) -> None:

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_maskrcnn.viewer.session import Session, session_of
+from napari_maskrcnn.widgets.canvas_removals import guard_removals
 from napari_maskrcnn.widgets.parts import theme_named
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class Dock(QWidget):
     def showEvent(self, event: QShowEvent | None) -> None:
         """Follow the window that the widget is shown in."""
         super().showEvent(event)
+        guard_removals(self.session, self)
         window = self.window()
         # A floating dock is a window of its own, which may be closed during a run.
         if isinstance(window, QMainWindow) and not self._follows_window:

@@ -252,6 +252,7 @@ def test_the_new_model_is_used_and_the_next_image_segmented(
     click(qtbot, widget.result.next_button)
     qtbot.waitUntil(lambda: not widget.session.jobs.running, timeout=TIMEOUT)
     assert widget.session.results.labels_of(fresh) is not None
+    assert widget.status.text() == "Segmented fresh with the new model"
     assert fresh.visible
     assert not any(layer.visible for pair in pairs for layer in pair)
 

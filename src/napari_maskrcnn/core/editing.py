@@ -106,7 +106,8 @@ def shrink(label_image: NDArray[Any], ids: Sequence[int]) -> Edit:
 
 
 def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return ndimage.binary_erosion(mask, CROSS, border_value=1)
+    eroded: NDArray[np.bool_] = ndimage.binary_erosion(mask, CROSS, border_value=1)
+    return eroded
 
 
 def fill_holes(label_image: NDArray[Any], ids: Sequence[int]) -> Edit:
@@ -149,7 +150,9 @@ def smooth(label_image: NDArray[Any], ids: Sequence[int]) -> Edit:
 
 
 def _smoothed(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return ndimage.gaussian_filter(mask.astype(np.float32), SMOOTHING) >= 0.5
+    blurred = ndimage.gaussian_filter(mask.astype(np.float32), SMOOTHING)
+    smoothed: NDArray[np.bool_] = blurred >= 0.5
+    return smoothed
 
 
 def _reshape(

@@ -57,6 +57,8 @@ class FineTuneWidget(Dock):
         self._checked_for: Any = None
         self._started_for: Any = None
         self._recommended = ""
+        # The image that "Segment the next image" is about.
+        self._segmenting = ""
         self._make_parts()
         self._lay_out()
         self._connect()
@@ -107,6 +109,7 @@ class FineTuneWidget(Dock):
         session, tuning = self.session, self.tuning
         session.layers_changed.connect(self._on_layers)
         session.shown_changed.connect(self._on_marks)
+        session.finished.connect(self._on_segmented)
         models_of(session).changed.connect(self._on_models)
         models_of(session).chosen.connect(self.form.model_box.choose)
         tuning.changed.connect(self._on_job)
@@ -335,4 +338,10 @@ class FineTuneWidget(Dock):
         if image is None:
             self.status.say("All open images were learnt from: open another one")
         else:
+            self._segmenting = image.name
             self.status.say(f"Segmenting {image.name} with the new model")
+
+    def _on_segmented(self, _outcome: Any) -> None:
+        if self._segmenting:
+            self.status.say(f"Segmented {self._segmenting} with the new model")
+            self._segmenting = ""

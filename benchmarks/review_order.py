@@ -21,6 +21,7 @@ from scipy.stats import rankdata
 from skimage.io import imread
 
 from napari_maskrcnn import load_model
+from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.core.review import check_masks, judge, measure
 
 LARGEST = 600 * 600
@@ -65,7 +66,7 @@ def main() -> None:
         if image.shape[0] * image.shape[1] > LARGEST:
             continue
         images += 1
-        instances = detector.detect(image).filter(score_threshold=0.5)
+        instances = Recipe().apply(detector.detect(image))
         label_image = instances.to_label_image()
         measures = measure(label_image)
         own = instances.scores[np.searchsorted(instances.ids, measures.ids)]

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 SHAPE, COUNT = (2048, 2048), 1000
 BUTTONS = (
-    "merge",
     "split_parts",
     "delete",
     "fill_holes",
@@ -92,6 +91,20 @@ def milliseconds(acts: list[Callable[[], object]]) -> dict[str, float]:
     }
 
 
+def nearest(layer: Labels, index: int) -> int:
+    """Return the object whose box has its middle nearest to that of another one."""
+    boxes = ndimage.find_objects(layer.data)
+    middles = np.array(
+        [
+            [np.inf] * 2 if box is None else [(s.start + s.stop) / 2 for s in box]
+            for box in boxes
+        ]
+    )
+    distances = np.hypot(*(middles - middles[index - 1]).T)
+    distances[index - 1] = np.inf
+    return int(distances.argmin()) + 1
+
+
 def time_edits(widget: Any, layer: Labels, repeats: int) -> dict[str, Any]:
     """Do each edit on objects of its own."""
     random = np.random.default_rng(0)
@@ -122,8 +135,17 @@ def time_edits(widget: Any, layer: Labels, repeats: int) -> dict[str, Any]:
             if name == "keep_largest":
                 where = np.argwhere(layer.data == index)[0]
                 layer.data[max(0, where[0] - 4), where[1]] = index
-            acts.append(pressing(name, [index, next(ids)][: 1 + (name == "merge")]))
+            acts.append(pressing(name, [index]))
         done[name] = milliseconds(acts)
+    for words, partner in (
+        ("neighbours", partial(nearest, layer)),
+        ("far apart", None),
+    ):
+        pairs = []
+        for _ in range(repeats):
+            index = next(ids)
+            pairs.append([index, partner(index) if partner else next(ids)])
+        done[f"merge {words}"] = milliseconds([pressing("merge", p) for p in pairs])
     lines, outlines = [], []
     for _ in range(repeats):
         rows, columns = np.nonzero(layer.data == next(ids))

@@ -119,9 +119,7 @@ def segment_files(
         results.append(result)
         yield result
     # With the number that was used: the model's own may be another one some day.
-    score_threshold = recipe.score_threshold
-    if score_threshold is None:
-        score_threshold = detector.score_threshold
+    score_threshold = recipe.score_threshold_for(detector.score_threshold)
     replace(recipe, score_threshold=score_threshold).write(out / RECIPE_NAME)
     write_coco(
         out / ANNOTATIONS_NAME,

@@ -107,16 +107,16 @@ class Recipe:
             When a class name is not one of the model's.
         """
         return instances.filter(
-            score_threshold=(
-                instances.score_threshold
-                if self.score_threshold is None
-                else self.score_threshold
-            ),
+            score_threshold=self.score_threshold_for(instances.score_threshold),
             mask_threshold=self.mask_threshold,
             nms_threshold=self.nms_threshold,
             min_area=self.min_area,
             class_ids=self._class_ids(instances.class_names),
         )
+
+    def score_threshold_for(self, own: float) -> float:
+        """Return the score threshold to use with a model, given the model's own."""
+        return own if self.score_threshold is None else self.score_threshold
 
     def _class_ids(self, class_names: tuple[str, ...]) -> list[int] | None:
         unknown = sorted(set(self.classes) - set(class_names))

@@ -118,7 +118,13 @@ class Judge:
     def scores(
         self, score_threshold: float | None = None
     ) -> Generator[None, None, dict[str, float]]:
-        """Measure.
+        """Return the figures of `measure` alone."""
+        return (yield from self.measure(score_threshold))[0]
+
+    def measure(
+        self, score_threshold: float | None = None
+    ) -> Generator[None, None, tuple[dict[str, float], list[Instances]]]:
+        """Segment the images once, and compare.
 
         Parameters
         ----------
@@ -127,21 +133,26 @@ class Judge:
 
         Returns
         -------
-        dict
+        figures : dict of str to float
             "ap50" and "ap75"; with several classes also "ap50_any_class", in which
             classes play no part; "score_threshold", at which they hold.
+        found : list of Instances
+            The objects of each image at that threshold, as of `instances`.
         """
         kept = yield from self._kept()
         tried = _SCORES if score_threshold is None else (score_threshold,)
-        figures = []
+        measured = []
         for threshold in tried:
             recipe, rows = Recipe(score_threshold=threshold), []
+            found: list[Instances] = []
             for item, instances in zip(self.annotated, kept, strict=True):
-                rows.append(_image_scores(item, recipe.apply(instances)))
+                found.append(recipe.apply(instances))
+                rows.append(_image_scores(item, found[-1]))
                 yield
-            figures.append(_mean(rows))
-        best = best_score_threshold([one["ap50"] for one in figures], tried)
-        return {**figures[tried.index(best)], SCORE_THRESHOLD_KEY: best}
+            measured.append((_mean(rows), found))
+        best = best_score_threshold([one["ap50"] for one, _ in measured], tried)
+        figures, found = measured[tried.index(best)]
+        return {**figures, SCORE_THRESHOLD_KEY: best}, found
 
     def proposed(self) -> Generator[None, None, float]:
         """Return the part of the objects that a proposal covers with an IoU of 0.5."""

@@ -67,11 +67,10 @@ class Measuring:
             yield
             # What was learnt before is known at the threshold that was in use.
             own = self._old.score_threshold if prefix else None
-            own_scores = yield from judge.scores(own)
+            own_scores, found = yield from judge.measure(own)
             figures |= _prefixed(prefix, own_scores)
             if not prefix:
-                at = own_scores[SCORE_THRESHOLD_KEY]
-                self.found_before = tuple((yield from judge.instances(at)))
+                self.found_before = tuple(found)
                 figures[PROPOSED] = yield from judge.proposed()
             self._judges[prefix] = Judge(
                 self._start,

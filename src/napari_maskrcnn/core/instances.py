@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+    from .skeletons import Skeleton
+
 # Probabilities are stored as probability x 255, rounded half up. Every threshold whose
 # 255-fold lies half-way between two integers is then kept exactly: 0.5 among them.
 FULL = 255
@@ -40,9 +42,10 @@ class Instances:
         Shape (N,), float32 in [0, 1].
     masks : tuple of ndarray
         N crops of shape (h, w), uint8: probability x 255. Exact masks hold 0 and 255.
-        Empty for networks that give boxes only.
+        Empty where ``has_masks`` is False.
     offsets : ndarray
         Shape (N, 2), int64: (y, x) of each crop's first pixel. Crops lie in the image.
+        Without masks the first pixel of each box.
     ids : ndarray
         Shape (N,), int64, unique, from 1: the values in a label image. They stay with
         an object when others are filtered out, so its colour does not change.
@@ -55,6 +58,14 @@ class Instances:
         left out for it: see `Recipe.apply`.
     warnings : tuple of str
         Sentences for the person, such as that a cap was reached.
+    has_masks : bool
+        False for networks that give boxes, or boxes and keypoints, only.
+    keypoints : ndarray or None
+        Shape (N, K, 3), float32: x and y in pixels of the image, pixel edges as of the
+        boxes, and a score (any real number; torchvision's is a logit). None for
+        networks without keypoints.
+    skeleton : Skeleton or None
+        Names and bones of the keypoints.
 
     Raises
     ------
@@ -73,14 +84,20 @@ class Instances:
     mask_threshold: float = 0.5
     score_threshold: float = 0.5
     warnings: tuple[str, ...] = ()
+    has_masks: bool = True
+    keypoints: NDArray[np.float32] | None = None
+    skeleton: Skeleton | None = None
 
     def __post_init__(self) -> None:
         count = len(self.ids)
         for name in ("boxes", "class_ids", "scores", "masks", "offsets"):
-            if len(getattr(self, name)) != count:
+            expected = 0 if name == "masks" and not self.has_masks else count
+            if len(getattr(self, name)) != expected:
                 raise ValueError(
                     f"{name} has {len(getattr(self, name))} entries for {count} ids"
                 )
+        if self.keypoints is not None:
+            _check_keypoints(self.keypoints, self.skeleton, count)
         check_fraction("mask_threshold", self.mask_threshold)
         check_fraction("score_threshold", self.score_threshold)
 
@@ -95,9 +112,12 @@ class Instances:
             boxes=self.boxes[positions],
             class_ids=self.class_ids[positions],
             scores=self.scores[positions],
-            masks=tuple(self.masks[position] for position in positions),
+            masks=tuple(
+                self.masks[position] for position in positions if self.has_masks
+            ),
             offsets=self.offsets[positions],
             ids=self.ids[positions],
+            keypoints=None if self.keypoints is None else self.keypoints[positions],
         )
 
     @property
@@ -107,13 +127,20 @@ class Instances:
 
     def mask(self, position: int) -> NDArray[np.bool_]:
         """Return one object's crop, (h, w) bool, at the mask threshold."""
+        self._need_masks()
         level = self.mask_threshold * FULL
         inside: NDArray[np.bool_] = self.masks[position] >= level
         return inside
 
     @property
     def areas(self) -> NDArray[np.int64]:
-        """Shape (N,), int64: pixels of each object, those behind others included."""
+        """Shape (N,), int64: pixels of each object, those behind others included.
+
+        Without masks those of its box, rounded.
+        """
+        if not self.has_masks:
+            sides = self.boxes[:, 2:].astype(np.float64) - self.boxes[:, :2]
+            return np.rint(sides.prod(axis=1)).astype(np.int64)
         return np.fromiter(
             (np.count_nonzero(self.mask(index)) for index in range(len(self))),
             np.int64,
@@ -180,7 +207,13 @@ class Instances:
         -------
         ndarray
             Shape (H, W): 0 is background, other values are ``ids``.
+
+        Raises
+        ------
+        ValueError
+            When the ids do not fit into the dtype, or there are no masks to draw.
         """
+        self._need_masks()
         highest = int(self.ids.max(initial=0))
         if dtype is None:
             dtype = _label_dtype(highest)
@@ -242,6 +275,10 @@ class Instances:
             class_names=class_names,
         )
 
+    def _need_masks(self) -> None:
+        if not self.has_masks:
+            raise ValueError("these objects have boxes only: there is no mask to draw")
+
     def features(self) -> dict[str, NDArray[Any]]:
         """Return the table of the objects: index, class, score, area."""
         return {
@@ -266,6 +303,18 @@ def empty_instances(
         ids=np.zeros(0, np.int64),
         class_names=class_names,
     )
+
+
+def _check_keypoints(
+    keypoints: NDArray[np.float32], skeleton: Skeleton | None, count: int
+) -> None:
+    if skeleton is None:
+        raise ValueError("keypoints need a skeleton that names them")
+    expected = (count, len(skeleton.names), 3)
+    if keypoints.shape != expected:
+        raise ValueError(
+            f"keypoints must have the shape {expected}, got {keypoints.shape}"
+        )
 
 
 def check_fraction(name: str, value: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torchvision.models.detection.roi_heads import (
 )
 
 from napari_maskrcnn.core.detector import Detector
+from napari_maskrcnn.core.pasting import paste_masks
 from napari_maskrcnn.core.placing import object_ids_under, place
 from napari_maskrcnn.core.prompts import best_window
 
@@ -71,8 +73,14 @@ def by_torchvision(
 
 
 def test_a_box_gives_what_torchvisions_heads_give(
-    detector: Detector, encoding: Encoding, passes: list[int]
+    detector: Detector,
+    encoding: Encoding,
+    passes: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """But for the rounding of boxes, which is switched on for the comparison."""
+    rounded = partial(paste_masks, as_torchvision=True)
+    monkeypatch.setattr("napari_maskrcnn.core.prompts.paste_masks", rounded)
     found = detector.prompt_box(encoding, BOX)
     class_id, score, mask = by_torchvision(detector, encoding, BOX)
     assert found.class_ids.tolist() == [class_id]

@@ -72,7 +72,7 @@ def image_plane(
                 )
             grey = scale_intensity(image[..., channel])
         elif count in (3, 4) and rgb is not False:
-            if keep_8_bit and image.dtype == np.uint8:
+            if keep_8_bit and is_8_bit_colour(image):
                 colours: NDArray[np.float32] = image[..., :3].astype(np.float32)
                 colours /= 255
                 return colours
@@ -82,6 +82,11 @@ def image_plane(
             scaled = [scale_intensity(image[..., index]) for index in range(count)]
             grey = np.mean(scaled, axis=0, dtype=np.float32)
     return np.repeat(grey[..., np.newaxis], 3, axis=2)
+
+
+def is_8_bit_colour(image: NDArray[Any]) -> bool:
+    """Whether an array is a photograph as files hold it: (H, W, 3 or 4), uint8."""
+    return image.ndim == 3 and image.shape[2] in (3, 4) and image.dtype == np.uint8
 
 
 def _checked(image: NDArray[Any]) -> NDArray[Any]:

@@ -245,7 +245,7 @@ class SegmentWidget(Dock):
 
     def _on_shown(self) -> None:
         image = self.image()
-        count = self.session.results.count(image) if image is not None else None
+        count = self.session.count(image) if image is not None else None
         if image is None:
             text = ""
         elif count is None:

@@ -245,7 +245,7 @@ class SegmentWidget(Dock):
 
     def _on_shown(self) -> None:
         image = self.image()
-        count = self.session.results.count(image) if image is not None else None
+        count = self.session.count(image) if image is not None else None
         if image is None:
             text = ""
         elif count is None:
@@ -273,8 +273,8 @@ class SegmentWidget(Dock):
         self._update_device()
 
     def _on_finished(self, outcome: Outcome) -> None:
-        found = float(outcome.encoding.object_size)
-        if self.size_auto.isChecked():
+        found = outcome.encoding.object_size
+        if self.size_auto.isChecked() and found is not None:
             self.size_box.setValue(found)
         areas = outcome.instances.areas
         if len(areas):

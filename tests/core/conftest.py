@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from tiny_network import tiny_checkpoint, write_tiny
 
 from napari_maskrcnn.core.detector import Detector
+from napari_maskrcnn.core.pasting import paste_masks
 from napari_maskrcnn.core.samples import nuclei_field
 
 if TYPE_CHECKING:
@@ -47,6 +48,17 @@ def tiny_file(session_models: Path) -> Path:
 def detector(checkpoint: Checkpoint) -> Detector:
     """Shared: a test that changes its detector makes one of its own."""
     return Detector(checkpoint, "cpu", name="tiny", precision=torch.float32)
+
+
+@pytest.fixture
+def torchvisions_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks as torchvision pastes them, for models of which ours are more exact."""
+
+    def rounded(*arguments: Any, **_: bool) -> Any:
+        return paste_masks(*arguments, as_torchvision=True)
+
+    for module in ("heads", "prompts"):
+        monkeypatch.setattr(f"napari_maskrcnn.core.{module}.paste_masks", rounded)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_maskrcnn.core import detector as detector_module
@@ -15,7 +14,6 @@ from torchvision.ops import box_iou
 
 from napari_maskrcnn.core.detector import Detector, load_model
 from napari_maskrcnn.core.images import image_plane
-from napari_maskrcnn.core.pasting import paste_masks
 from napari_maskrcnn.core.progress import Progress, exhaust
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.core.samples import nuclei_field
@@ -53,12 +51,8 @@ def torchvision_result(
 
 @pytest.mark.parametrize("spread", [True, False])
 @pytest.mark.parametrize("shape", [(96, 128), (101, 77), (33, 150), (20, 20)])
-def test_the_result_is_torchvisions(
-    shape: tuple[int, int], spread: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """But for the rounding of boxes, which is switched on for the comparison."""
-    rounded = partial(paste_masks, as_torchvision=True)
-    monkeypatch.setattr("napari_maskrcnn.core.heads.paste_masks", rounded)
+@pytest.mark.usefixtures("torchvisions_rounding")
+def test_the_result_is_torchvisions(shape: tuple[int, int], spread: bool) -> None:
     detector = Detector(
         tiny_checkpoint(spread=spread),
         "cpu",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from torchvision.models.detection.roi_heads import (
 )
 
 from napari_maskrcnn.core.detector import Detector
-from napari_maskrcnn.core.pasting import paste_masks
 from napari_maskrcnn.core.placing import object_ids_under, place
 from napari_maskrcnn.core.prompts import best_window
 
@@ -72,15 +70,10 @@ def by_torchvision(
     return best, float(probs[best]), pasted[0, 0].numpy()
 
 
+@pytest.mark.usefixtures("torchvisions_rounding")
 def test_a_box_gives_what_torchvisions_heads_give(
-    detector: Detector,
-    encoding: Encoding,
-    passes: list[int],
-    monkeypatch: pytest.MonkeyPatch,
+    detector: Detector, encoding: Encoding, passes: list[int]
 ) -> None:
-    """But for the rounding of boxes, which is switched on for the comparison."""
-    rounded = partial(paste_masks, as_torchvision=True)
-    monkeypatch.setattr("napari_maskrcnn.core.prompts.paste_masks", rounded)
     found = detector.prompt_box(encoding, BOX)
     class_id, score, mask = by_torchvision(detector, encoding, BOX)
     assert found.class_ids.tolist() == [class_id]

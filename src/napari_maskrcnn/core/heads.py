@@ -141,7 +141,12 @@ def _detect_in_window(
         grids = yield from _all_mask_grids(
             network, encoded, boxes, class_ids, encoding.precision
         )
-        masks, offsets = paste_masks(grids, in_image, encoding.image_shape)
+        masks, offsets = paste_masks(
+            grids,
+            in_image,
+            encoding.image_shape,
+            as_torchvision=encoding.object_size is None,
+        )
     else:
         masks, offsets = (), np.floor(corners[:, 1::-1]).astype(np.int64)
     keypoints = None

@@ -223,7 +223,12 @@ class Prompter:
         point: tuple[float, float] | None = None,
     ) -> Instances:
         boxes = torch.tensor(box[None], dtype=torch.float32)
-        masks, offsets = paste_masks(grids, boxes, self.encoding.image_shape)
+        masks, offsets = paste_masks(
+            grids,
+            boxes,
+            self.encoding.image_shape,
+            as_torchvision=self.encoding.object_size is None,
+        )
         mask = masks[0]
         if clip:
             mask = clipped(mask, offsets[0], box)

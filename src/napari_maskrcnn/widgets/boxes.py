@@ -9,14 +9,14 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 from superqt.utils import signals_blocked
 
-from napari_maskrcnn.core.checkpoints import list_models
+from napari_maskrcnn.core.model_list import list_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari.layers import Layer
 
-    from napari_maskrcnn.core.checkpoints import ModelEntry
+    from napari_maskrcnn.core.model_list import ModelEntry
 
 DEFAULT_MODEL = "nuclei"
 

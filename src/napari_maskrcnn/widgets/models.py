@@ -18,7 +18,8 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
-from napari_maskrcnn.core.checkpoints import SUFFIX, add_model, models_folder
+from napari_maskrcnn.core.checkpoints import SUFFIX
+from napari_maskrcnn.core.model_list import add_model, models_folder
 from napari_maskrcnn.core.model_store import (
     ModelDetails,
     delete_model,

@@ -14,14 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .atomic import replacing
-from .checkpoint_config import checked_config, score_threshold
+from .checkpoint_config import (
+    checked_config,
+    image_size,
+    object_size,
+    score_threshold,
+    skeleton,
+)
+from .kinds import OutputKind, output_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import torch
     from torch import Tensor
-    from torchvision.models.detection import MaskRCNN
+    from torchvision.models.detection import FasterRCNN
+
+    from .skeletons import Skeleton
 
 FORMAT = "napari-maskrcnn/1"
 SUFFIX = ".safetensors"
@@ -50,6 +59,26 @@ class Checkpoint:
         return score_threshold(self.config)
 
     @property
+    def object_size(self) -> float | None:
+        """Object size that images are rescaled to; None with an image size."""
+        return object_size(self.config)
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """What images are resized to, whatever is in them: (shorter side, limit)."""
+        return image_size(self.config)
+
+    @property
+    def output_kind(self) -> OutputKind:
+        """What the network gives: "masks", "boxes" or "keypoints"."""
+        return output_kind(self.config["architecture"]["name"])
+
+    @property
+    def skeleton(self) -> Skeleton | None:
+        """Names and bones of the keypoints, of a network that gives some."""
+        return skeleton(self.config)
+
+    @property
     def trunk_id(self) -> str:
         """A hash of all that an encoding depends on: everything but the heads.
 
@@ -59,7 +88,7 @@ class Checkpoint:
         return self.digest(lambda key: not key.startswith("roi_heads."))
 
     def digest(self, chosen: Callable[[str], bool] = bool) -> str:
-        """Return a hash of architecture, object size and the chosen tensors.
+        """Return a hash of architecture, size and the chosen tensors.
 
         Parameters
         ----------
@@ -68,7 +97,8 @@ class Checkpoint:
             precision a value is stored makes no difference.
         """
         digest = hashlib.blake2b(digest_size=16, usedforsecurity=False)
-        parts = [self.config["architecture"], float(self.config["object_size"])]
+        size = self.object_size if self.image_size is None else self.image_size
+        parts = [self.config["architecture"], size]
         digest.update(json.dumps(parts, sort_keys=True).encode())
         for key in sorted(filter(chosen, self.state)):
             value = self.state[key].detach().cpu()
@@ -77,8 +107,10 @@ class Checkpoint:
             digest.update(key.encode() + value.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def build(self) -> MaskRCNN:
+    def build(self) -> FasterRCNN:
         """Build the network, load the weights and return it in evaluation mode.
+
+        Its ``transform`` resizes as the image size says, if there is one.
 
         Raises
         ------
@@ -105,6 +137,9 @@ class Checkpoint:
                 f"the weights do not fit the architecture {architecture['name']!r} "
                 f"with {len(self.config['class_names'])} classes"
             ) from error
+        if self.image_size is not None:
+            shorter, limit = self.image_size
+            network.transform.min_size, network.transform.max_size = (shorter,), limit
         return network.eval()
 
 

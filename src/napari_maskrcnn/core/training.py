@@ -15,7 +15,8 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .architectures import build
-from .checkpoints import SCORE_THRESHOLD, Checkpoint
+from .checkpoint_config import SCORE_THRESHOLD
+from .checkpoints import Checkpoint
 from .dataset import AnnotatedImage, sampling_weights
 from .devices import choose_device, memory_format
 from .progress import relay

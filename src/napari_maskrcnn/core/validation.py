@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .checkpoints import SCORE_THRESHOLD
+from .checkpoint_config import SCORE_THRESHOLD
 from .detector import Detector
 from .metrics import evaluate
 from .progress import exhaust

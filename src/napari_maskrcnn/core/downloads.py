@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from torch import Tensor
-
 # How often in all a connection that was cut is taken up again.
 ATTEMPTS = 5
 
@@ -75,34 +73,17 @@ def download_model(name: str) -> Generator[Progress, None, Path]:
     return path
 
 
-def store_weights(model: CatalogueModel, state: dict[str, Tensor]) -> Path:
-    """Keep a published state dict that came by other ways than `download_model`."""
+def store_weights(model: CatalogueModel, file: Path) -> Path:
+    """Keep a published file that came by other ways than `download_model`."""
     path = cached_path(model.name)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_checkpoint(path, published_checkpoint(model, state))
+        write_checkpoint(path, _read(model, file))
     return path
 
 
-def published_checkpoint(model: CatalogueModel, state: dict[str, Tensor]) -> Checkpoint:
-    """Return the checkpoint of a catalogue model with a published state dict.
-
-    Raises
-    ------
-    ValueError
-        When the tensors are not this network's.
-    """
-    from .foreign import fitted
-
-    classes = len(model.class_names) + 1
-    own = fitted(state, model.architecture, classes, model.arguments)
-    if own is None:
-        raise ValueError(f"{model.file_name} does not fit {model.architecture!r}")
-    return Checkpoint(model.config(), own)
-
-
 def _read(model: CatalogueModel, weights: Path) -> Checkpoint:
-    from .foreign import read_weights
+    from .foreign import published_checkpoint, read_weights
 
     try:
         return published_checkpoint(model, read_weights(weights))

@@ -14,13 +14,16 @@ import torch
 from .architectures import ARCHITECTURES, build
 from .checkpoint_config import IMAGE_SIZE, SCORE_THRESHOLD
 from .checkpoints import Checkpoint
+from .class_names import names_from_text
 from .kinds import output_kind
 from .skeletons import COCO_PERSON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
+
+    from .catalogue import CatalogueModel
 
 # What torch's reader raises for a pickle that is refused, cut off, or none at all.
 _BROKEN_PICKLE = (
@@ -178,7 +181,9 @@ def _parts(state: Mapping[str, Tensor]) -> str:
 
 
 def foreign_checkpoint(
-    path: str | Path, named: Callable[[int], tuple[str, ...]] | None = None
+    path: str | Path,
+    published: CatalogueModel | None = None,
+    classes: str | None = None,
 ) -> Checkpoint:
     """Turn a foreign state dict into a checkpoint.
 
@@ -186,9 +191,11 @@ def foreign_checkpoint(
     ----------
     path : str or Path
         A ``.pt`` or ``.pth`` file.
-    named : callable, optional
-        Gives the class names for a number of classes without the background; by
-        default they are called "class 1", "class 2" ...
+    published : CatalogueModel, optional
+        The model that the file is, where it is one of the catalogue.
+    classes : str, optional
+        The class names; see `class_names.names_from_text`. By default they are called
+        "class 1", "class 2" ...
 
     Raises
     ------
@@ -196,9 +203,14 @@ def foreign_checkpoint(
         When the file is no state dict of a known network, or the names do not fit.
     """
     path = Path(path)
-    found = recognise(read_weights(path), path.name)
+    state = read_weights(path)
+    if published is not None and classes is None:
+        return published_checkpoint(published, state)
+    found = recognise(state, path.name)
     count = found.num_classes - 1
-    names = named(count) if named else [f"class {k}" for k in range(1, count + 1)]
+    names: Sequence[str] = [f"class {number}" for number in range(1, count + 1)]
+    if classes is not None:
+        names = names_from_text(classes, count)
     config: dict[str, Any] = {
         "architecture": {"name": found.architecture, "arguments": found.arguments},
         "class_names": list(names),
@@ -210,6 +222,21 @@ def foreign_checkpoint(
     if found.keypoints:
         config["keypoints"] = _keypoints(found.keypoints)
     return Checkpoint(config, found.state)
+
+
+def published_checkpoint(model: CatalogueModel, state: dict[str, Tensor]) -> Checkpoint:
+    """Return the checkpoint of a catalogue model with a published state dict.
+
+    Raises
+    ------
+    ValueError
+        When the tensors are not this network's.
+    """
+    classes = len(model.class_names) + 1
+    own = fitted(state, model.architecture, classes, model.arguments)
+    if own is None:
+        raise ValueError(f"{model.file_name} does not fit {model.architecture!r}")
+    return Checkpoint(model.config(), own)
 
 
 def _keypoints(count: int) -> dict[str, Any]:

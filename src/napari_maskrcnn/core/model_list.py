@@ -19,7 +19,6 @@ from .checkpoints import (
     read_config,
     write_checkpoint,
 )
-from .class_names import names_from_text
 from .kinds import output_kind
 
 if TYPE_CHECKING:
@@ -204,36 +203,34 @@ def add_model(
         When the file is neither, the name is taken, or the class names do not fit.
     """
     file = Path(file)
-    foreign = file.suffix.lower() in FOREIGN_SUFFIXES
     if file.suffix.lower() in {".pkl", ".pickle"}:
         raise ValueError(
             f"{file.name} is a pickle, which may run any code when it is opened; "
             "only state dicts (.pt, .pth) and checkpoints (.safetensors) are read"
         )
-    if classes is not None and not foreign:
+    if file.suffix.lower() in FOREIGN_SUFFIXES:
+        return _add_foreign(file, name, classes)
+    if classes is not None:
         raise ValueError(f"{file.name} names its classes itself; leave them out")
-    if foreign and not file.is_file():
-        raise FileNotFoundError(f"no such file: {file}")
-    published = _published(file) if foreign else None
-    if published is not None and name is None:
-        from .downloads import store_weights
-        from .foreign import read_weights
-
-        return store_weights(published, read_weights(file))
+    checkpoint = read_checkpoint(file)
     path = _new_path(name or file.stem)
-    if published is not None:
-        from .downloads import published_checkpoint
-        from .foreign import read_weights
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_checkpoint(path, checkpoint)
+    return path
 
-        checkpoint = published_checkpoint(published, read_weights(file))
-    elif foreign:
-        from .foreign import foreign_checkpoint
 
-        checkpoint = foreign_checkpoint(
-            file, None if classes is None else lambda n: names_from_text(classes, n)
-        )
-    else:
-        checkpoint = read_checkpoint(file)
+def _add_foreign(file: Path, name: str | None, classes: str | None) -> Path:
+    if not file.is_file():
+        raise FileNotFoundError(f"no such file: {file}")
+    published = _published(file)
+    if published is not None and name is None and classes is None:
+        from .downloads import store_weights
+
+        return store_weights(published, file)
+    path = _new_path(name or file.stem)
+    from .foreign import foreign_checkpoint
+
+    checkpoint = foreign_checkpoint(file, published, classes)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_checkpoint(path, checkpoint)
     return path

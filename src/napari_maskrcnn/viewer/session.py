@@ -15,10 +15,11 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_maskrcnn.viewer.approved import kept_of
+from napari_maskrcnn.viewer.drawn_results import DrawnResults
 from napari_maskrcnn.viewer.features import has_table, update_features, write_features
 from napari_maskrcnn.viewer.history import history_of
 from napari_maskrcnn.viewer.jobs import KeptEncoding, LoadedModel, segment_plane
+from napari_maskrcnn.viewer.kept import EncodingBudget, Kept
 from napari_maskrcnn.viewer.layers import (
     LabelsPlane,
     Plane,
@@ -29,8 +30,6 @@ from napari_maskrcnn.viewer.layers import (
     plane_source,
     unwrap,
 )
-from napari_maskrcnn.viewer.ledger import Edits
-from napari_maskrcnn.viewer.painting import PlaneRecord, Repaint
 from napari_maskrcnn.viewer.results import Results
 from napari_maskrcnn.viewer.workers import JobRunner
 
@@ -41,6 +40,8 @@ if TYPE_CHECKING:
 
     from napari_maskrcnn.core.recipe import Recipe
     from napari_maskrcnn.viewer.jobs import Outcome
+    from napari_maskrcnn.viewer.kept import Live
+    from napari_maskrcnn.viewer.painting import PlaneRecord
 
 # How long the pixels must rest before the table of objects follows them.
 SETTLE_MS = 300
@@ -107,8 +108,14 @@ class Session(QObject):
         self.loaded = LoadedModel()
         self.jobs = JobRunner(self)
         self._request: tuple[Any, ...] | None = None
-        self.results = Results(self._viewer)
-        self._live: Repaint | None = None
+        budget = EncodingBudget()
+        self.results = Results(self._viewer, budget)
+        self.drawn = DrawnResults(self._viewer, budget)
+        # Which of the two has the newest result of an image.
+        self._newest: weakref.WeakKeyDictionary[Image, Kept[Any]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._live: Live | None = None
         self._writing = False
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
@@ -165,6 +172,18 @@ class Session(QObject):
         elif has_table(layer):
             update_features(layer, plane)
 
+    def kept_of(self, image: Image) -> Kept[Any]:
+        """Return where the newest result of an image is: in `results` or `drawn`."""
+        return self._newest.get(image, self.results)
+
+    def record_of(self, image: Image) -> Any:
+        """Return what the last run kept of the plane that is shown, None if nothing."""
+        return self.kept_of(image).record_of(image)
+
+    def count(self, image: Image) -> int | None:
+        """Return how many objects the shown plane has, None before it has a result."""
+        return self.kept_of(image).count(image)
+
     def ids_taken(self, layer: Labels) -> NDArray[np.int64]:
         """Return the ids of all detections of a layer, those now hidden included."""
         return self.results.ids_taken(layer)
@@ -184,7 +203,7 @@ class Session(QObject):
             return
         self.commit()
         plane = current_plane(image, viewer)
-        record = self.results.encoded(image, plane)
+        record = self.kept_of(image).encoded(image, plane)
         kept = record and KeptEncoding(record.encoding, record.encoded_as)
         self._request = (weakref.ref(image), plane, recipe, keep_edited)
         self.jobs.start(
@@ -218,7 +237,7 @@ class Session(QObject):
         *,
         keep_edited: bool = True,
     ) -> None:
-        """Keep a result and paint it into the Labels layer of the image.
+        """Keep a result and show it: in a Labels layer, or as boxes and keypoints.
 
         Parameters
         ----------
@@ -234,6 +253,26 @@ class Session(QObject):
             Whether objects that a person edited stay.
         """
         self.commit()
+        if outcome.instances.has_masks:
+            self._take_masks(image, plane, outcome, recipe, keep_edited)
+            self._newest[image] = self.results
+        else:
+            record = self.drawn.new_record(
+                image, plane, outcome, keep_edited=keep_edited
+            )
+            record.live(keep_edited=keep_edited).show(recipe)
+            self.drawn.keep(image, record)
+            self._newest[image] = self.drawn
+        self.shown_changed.emit()
+
+    def _take_masks(
+        self,
+        image: Image,
+        plane: Plane,
+        outcome: Outcome,
+        recipe: Recipe,
+        keep_edited: bool,
+    ) -> None:
         labels = self.results.labels_of(image)
         target = LabelsPlane(
             labels or self._add_labels(image, len(outcome.instances)), plane
@@ -246,7 +285,6 @@ class Session(QObject):
             # Undo would lead to an empty layer that nobody has seen.
             forget_history(target.layer)
         self.results.keep(image, record)
-        self.shown_changed.emit()
 
     def _add_labels(self, image: Image, count: int) -> Labels:
         viewer = self.viewer
@@ -262,10 +300,9 @@ class Session(QObject):
         self, record: PlaneRecord, recipe: Recipe, keep_edited: bool
     ) -> None:
         history_of(record.target.layer).flush()
-        edits = kept_of(record) if keep_edited else Edits()
         self._writing = True
         try:
-            repaint = Repaint(record, edits)
+            repaint = record.live(keep_edited=keep_edited)
             repaint.show(recipe)
             repaint.commit()
             write_features(record, fresh=True)
@@ -285,15 +322,14 @@ class Session(QObject):
         To be followed by `commit` when the slider rests.  Returns whether there was
         anything to paint.
         """
-        record = self.results.record_of(image)
+        record = self.record_of(image)
         if record is None:
             return False
         self._writing = True
         try:
             if self._live is None or self._live.record is not record:
                 self.commit()
-                edits = kept_of(record) if keep_edited else Edits()
-                self._live = Repaint(record, edits)
+                self._live = record.live(keep_edited=keep_edited)
             self._live.show(recipe)
         finally:
             self._writing = False
@@ -308,8 +344,7 @@ class Session(QObject):
             return
         self._writing = True
         try:
-            live.commit()
-            write_features(live.record)
+            live.finish()
         finally:
             self._writing = False
         self.shown_changed.emit()
@@ -331,6 +366,7 @@ class Session(QObject):
     def _on_removed(self, event: Any) -> None:
         layer = event.value
         self.results.forget(layer)
+        self.drawn.forget(layer)
         if self._live is not None and self._live.record.target.layer is layer:
             self._live = None
         self.layers_changed.emit()
@@ -380,4 +416,5 @@ class Session(QObject):
         self._live = None
         self._settle.stop()
         self.results.clear()
+        self.drawn.clear()
         self.loaded = LoadedModel()

@@ -215,7 +215,7 @@ class SegmentWidget(Dock):
 
     def _on_shown(self) -> None:
         image = self.image()
-        count = self.session.results.count(image) if image is not None else None
+        count = self.session.count(image) if image is not None else None
         if image is None:
             text = ""
         elif count is None:
@@ -243,8 +243,9 @@ class SegmentWidget(Dock):
         self._update_device()
 
     def _on_finished(self, outcome: Outcome) -> None:
-        if outcome.encoding.object_size:
-            self.size_row.show_found(float(outcome.encoding.object_size))
+        found = outcome.encoding.object_size
+        if found is not None:
+            self.size_row.show_found(float(found))
         areas = outcome.instances.areas
         if len(areas):
             self.thresholds.allow_area(int(areas.max()))

@@ -99,7 +99,8 @@ class FineTuneJob:
             chosen.training,
             replay[0] if config.replay_share else (),
             config,
-            float(checkpoint.config["object_size"]),
+            checkpoint.object_size,
+            checkpoint.image_size,
             folder / VIEWS_NAME if folder else None,
         )
         # Of several processes one measures for all.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_maskrcnn.core import catalogue
+
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QMessageBox
-from tiny_network import write_tiny
+from tiny_network import tiny_checkpoint
 from weights_server import NAME, WeightsServer, tiny_catalogue
 from widget_helpers import open_widget
 
 from napari_maskrcnn.core.catalogue import cache_folder
+from napari_maskrcnn.core.checkpoints import write_checkpoint
 from napari_maskrcnn.core.downloads import cached_path
 from napari_maskrcnn.viewer.downloading import downloads_of
 from napari_maskrcnn.viewer.features import class_names
@@ -63,7 +66,10 @@ def test_a_model_is_downloaded_by_its_button_only(
     qtbot: QtBot,
     server: WeightsServer,
     field: NDArray[np.uint16],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # 800 would take the network ten seconds.
+    monkeypatch.setattr(catalogue, "IMAGE_SIZE", (160, 320))
     viewer.add_image(field)
     row, box = widget.download_row, widget.model_box
     assert not row.isVisible()
@@ -93,6 +99,10 @@ def test_a_model_is_downloaded_by_its_button_only(
     assert widget.recipe().model == NAME
     assert widget.recipe().object_size is None
     assert box.currentText() == NAME
+    click(qtbot, widget.run_button)
+    qtbot.waitUntil(lambda: not widget.session.jobs.running, timeout=TIMEOUT)
+    assert widget.status.text().startswith("Done in")
+    assert set(widget.session.all_labels()[0].features["class"]) <= {"disc", "ring"}
 
 
 def test_a_download_is_followed_and_cancelled(
@@ -198,7 +208,11 @@ def test_classes_are_chosen_before_and_after_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("NAPARI_MASKRCNN_MODELS", str(tmp_path / "two"))
-    write_tiny(tmp_path / "two")
+    checkpoint = tiny_checkpoint()
+    # As it is, the network hardly sees a ring.
+    checkpoint.state["roi_heads.box_predictor.cls_score.bias"][2] += 4
+    (tmp_path / "two").mkdir()
+    write_checkpoint(tmp_path / "two" / "tiny.safetensors", checkpoint)
     viewer.add_image(field, name="cells")
     _, widget = open_widget(viewer)
     widget.model_box.choose("tiny")

@@ -3,7 +3,7 @@
     python docs/screenshots_models.py [--out docs/images]
 
 No network is needed: a server on this computer serves bytes in the place of weights,
-slowly, and the download is cancelled. Needs a display; without one put ``xvfb-run -a``
+halts on the way, and the download is cancelled. Needs a display; without one put ``xvfb-run -a``
 before it.
 """
 
@@ -13,7 +13,6 @@ import argparse
 import os
 import tempfile
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -38,26 +37,22 @@ from napari_maskrcnn.viewer.downloading import downloads_of
 
 SIZE = (1400, 800)
 MODEL = "maskrcnn_resnet50_fpn_v2"
-PIECE = 1 << 21
+SENT = 0.42
+# Set once the picture is taken.
+HALTED = threading.Event()
 
 
-class SlowHandler(BaseHTTPRequestHandler):
-    """Sends as many bytes as a model has, some forty megabytes a second."""
+class HaltingHandler(BaseHTTPRequestHandler):
+    """Says how many bytes a model has, sends some of them, and halts."""
 
     def do_GET(self) -> None:
         """Answer any name alike."""
-        left = find_in_catalogue(MODEL).size
+        size = find_in_catalogue(MODEL).size
         self.send_response(200)
-        self.send_header("Content-Length", str(left))
+        self.send_header("Content-Length", str(size))
         self.end_headers()
-        try:
-            while left > 0:
-                self.wfile.write(bytes(min(PIECE, left)))
-                left -= PIECE
-                time.sleep(0.05)
-        except OSError:
-            # The download was cancelled.
-            return
+        self.wfile.write(bytes(int(SENT * size)))
+        HALTED.wait(60)
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -81,7 +76,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), SlowHandler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), HaltingHandler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     os.environ["NAPARI_MASKRCNN_WEIGHTS_URL"] = (
@@ -106,19 +101,20 @@ def main() -> None:
         Image.open(path).convert("RGB").save(path, optimize=True)
         print(path, flush=True)  # noqa: T201
 
-    docked, segment = dock("Segment", 360)
+    docked, segment = dock("Segment", 400)
     segment.model_box.choose(MODEL)
     click(segment.download_row.button)
     bar = segment.download_row.progress.bar
     while bar.maximum() <= 1 or bar.value() < 0.4 * bar.maximum():
         rest(100)
     take("download")
+    HALTED.set()
     click(segment.download_row.progress.cancel_button)
     jobs = downloads_of(segment.session).jobs
     while jobs.running:
         rest(100)
     docked.hide()
-    _, manager = dock("Manage models", 900)
+    _, manager = dock("Manage models", 1010)
     manager.select(MODEL)
     take("list")
     viewer.close()

@@ -141,10 +141,16 @@ def test_what_goes_wrong_is_said(
     widget.model_box.choose(NAME)
     click(qtbot, widget.download_row.button)
     wait(qtbot, widget)
-    assert widget.download_row.label.text().startswith("The server has no http://")
+    status = widget.download_row.status
+    assert status.isVisible()
+    assert status.level == "error"
+    assert status.text().startswith("The server has no http://")
     assert widget.download_row.button.isEnabled()
-    widget.model_box.choose("junk")
-    assert not widget.download_row.isVisible()
+    server.mode = "stall"
+    click(qtbot, widget.download_row.button)
+    assert not status.isVisible()
+    click(qtbot, widget.download_row.progress.cancel_button)
+    wait(qtbot, widget)
 
 
 def test_manage_models_downloads_and_deletes(
@@ -157,7 +163,7 @@ def test_manage_models_downloads_and_deletes(
     item = manager._item(NAME)
     texts = [item.text(column) for column in range(manager.table.columnCount())]
     assert texts[1:3] == ["disc, ring", "published by torchvision"]
-    assert texts[4:6] == ["COCO", "box AP 12.5, mask AP 10"]
+    assert texts[4:6] == ["COCO", "box 12.5, mask 10"]
     assert texts[6].endswith("not downloaded")
     for absent in (manager.use_button, manager.delete_button, manager.export_button):
         assert not absent.isEnabled()

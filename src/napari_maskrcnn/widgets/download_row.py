@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_maskrcnn.viewer.downloading import downloads_of
-from napari_maskrcnn.widgets.parts import ProgressRow, button, paragraph, row
+from napari_maskrcnn.widgets.parts import (
+    ProgressRow,
+    StatusLine,
+    button,
+    paragraph,
+    row,
+)
 
 if TYPE_CHECKING:
     from napari_maskrcnn.core.model_list import ModelEntry
@@ -39,10 +45,13 @@ class DownloadRow(QWidget):
         self.progress = ProgressRow(
             "How much of the file is here", "Stop the download; nothing of it stays"
         )
+        # Below: an address in it needs the whole width.
+        self.status = StatusLine()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(row(self.label, self.button))
         column.addWidget(self.progress)
+        column.addWidget(self.status)
         self.button.clicked.connect(self._on_download)
         self.progress.cancel_button.clicked.connect(self._downloads.cancel)
         self._downloads.changed.connect(self._update)
@@ -75,13 +84,13 @@ class DownloadRow(QWidget):
         self.progress.setVisible(self._loading)
         self.progress.set_running(self._loading)
         size = f"{entry.size / MEGABYTE:.0f} MB"
-        name, sentence = self._failed
         if self._loading:
             self.label.setText(f"Downloading {entry.name} ({size})")
-        elif sentence and name == entry.name:
-            self.label.setText(sentence)
         else:
             self.label.setText(f"This model is not on this computer yet ({size})")
+        name, sentence = self._failed
+        self.status.say(sentence if name == entry.name else "", "error")
+        self.status.setVisible(bool(self.status.text()))
 
     def _on_download(self) -> None:
         if self._entry is not None:

@@ -75,7 +75,10 @@ def _learnt_from(details: ModelDetails) -> str:
 
 def _score(details: ModelDetails) -> str:
     if details.published:
-        return ", ".join(f"{key} {value:g}" for key, value in details.published.items())
+        return ", ".join(
+            f"{key.removesuffix(' AP')} {value:g}"
+            for key, value in details.published.items()
+        )
     if "ap50" not in details.after:
         return ""
     after = f"{details.after['ap50']:.2f}"

@@ -263,6 +263,15 @@ class DrawnResults(Kept[DrawnRecord]):
         layer: Shapes | None = layer_of(viewer, mark, BOXES) if viewer else None
         return layer if layer is not None and layer.ndim == image.ndim else None
 
+    def image_of(self, layer: Any) -> Image | None:
+        """Return the image whose boxes or keypoints a layer holds, if any."""
+        return self.image_with(table_of(layer))
+
+    def image_with(self, mark: str) -> Image | None:
+        """Return the image of a mark (see `drawn_layers.new_mark`), if any."""
+        found = (image for image, own in self._marks.items() if mark and own == mark)
+        return next(found, None)
+
     def new_record(
         self, image: Image, plane: Plane, outcome: Outcome, *, keep_edited: bool
     ) -> DrawnRecord:

@@ -130,10 +130,9 @@ def _report(result: Any) -> None:
     if result.instances is None:
         _fail(f"{result.path.name}: {result.error}")
         return
-    typer.echo(
-        f"{result.path.name}: {len(result.instances)} objects "
-        f"(object size {result.object_size:.0f} px)"
-    )
+    size = result.object_size
+    note = "" if size is None else f" (object size {size:.0f} px)"
+    typer.echo(f"{result.path.name}: {len(result.instances)} objects{note}")
     for warning in result.instances.warnings:
         typer.echo(f"{result.path.name}: {warning}", err=True)
 

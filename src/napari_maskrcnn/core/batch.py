@@ -21,6 +21,7 @@ from .images import (
     read_image,
     write_array,
 )
+from .outlines import outlines
 from .progress import Progress, relay
 
 if TYPE_CHECKING:
@@ -45,15 +46,15 @@ class FileResult:
         The image.
     instances : Instances or None
         Its objects; None when it failed.
-    object_size : float
-        In pixels, as used.
+    object_size : float or None
+        In pixels, as used; None for a model without one.
     error : str
         Why it failed; empty when it did not.
     """
 
     path: Path
     instances: Instances | None
-    object_size: float = 0.0
+    object_size: float | None = None
     error: str = ""
 
 
@@ -93,8 +94,9 @@ def segment_files(
     """Segment image files and write what was found.
 
     For each image ``a.png``: ``a_labels.tif``, ``a_objects.csv`` and ``a_overlay.png``;
-    for all: ``annotations.coco.json`` and ``recipe.json``. A file that is no image does
-    not stop the others.
+    for all: ``annotations.coco.json`` and ``recipe.json``. A model that gives boxes
+    only has no label images to write, and its overlays show the boxes. A file that is
+    no image does not stop the others.
 
     Yields
     ------
@@ -138,11 +140,15 @@ def _segment_file(
     image = read_image(path)
     encoding, kept = yield from detector.segment(image, recipe)
     instances = recipe.apply(kept)
-    label_image = instances.to_label_image()
-    write_array(out / f"{path.stem}{LABELS_ENDING}.tif", label_image)
-    write_objects(out / f"{path.stem}_objects.csv", instances)
     plane = image_plane(image, channel=recipe.channel)
-    write_array(out / f"{path.stem}_overlay.png", overlay(plane, label_image))
+    if instances.has_masks:
+        label_image = instances.to_label_image()
+        write_array(out / f"{path.stem}{LABELS_ENDING}.tif", label_image)
+        drawn = overlay(plane, label_image)
+    else:
+        drawn = overlay(plane, outlines(instances))
+    write_objects(out / f"{path.stem}_objects.csv", instances)
+    write_array(out / f"{path.stem}_overlay.png", drawn)
     return FileResult(path, instances, encoding.object_size)
 
 
@@ -157,18 +163,30 @@ def _coco_image(path: Path, instances: Instances, out: Path) -> CocoImage:
 
 
 def write_objects(path: Path, instances: Instances) -> None:
-    """Write the table of objects as CSV, atomically: id, class, score, area, box."""
+    """Write the table of objects as CSV, atomically: id, class, score, area, box.
+
+    Where there are keypoints, x, y and score of each follow, in pixels of the image.
+    """
     table = instances.features()
+    points = np.zeros((len(instances), 0), np.float32)
+    names: list[str] = []
+    if instances.keypoints is not None and instances.skeleton is not None:
+        points = instances.keypoints.reshape(len(instances), -1)
+        names = [
+            f"{name}_{part}"
+            for name in instances.skeleton.names
+            for part in ("x", "y", "score")
+        ]
     with (
         replacing(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow([*table, "x_min", "y_min", "x_max", "y_max"])
-        for row in zip(*table.values(), instances.boxes, strict=True):
-            index, name, score, area, box = row
-            corners = [f"{value:.2f}" for value in box]
-            writer.writerow([index, name, f"{score:.4f}", area, *corners])
+        writer.writerow([*table, "x_min", "y_min", "x_max", "y_max", *names])
+        for row in zip(*table.values(), instances.boxes, points, strict=True):
+            index, name, score, area, box, places = row
+            figures = [f"{value:.2f}" for value in (*box, *places)]
+            writer.writerow([index, name, f"{score:.4f}", area, *figures])
 
 
 def overlay(plane: NDArray[np.float32], label_image: NDArray[Any]) -> NDArray[np.uint8]:

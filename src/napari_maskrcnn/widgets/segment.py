@@ -273,8 +273,8 @@ class SegmentWidget(Dock):
         self._update_device()
 
     def _on_finished(self, outcome: Outcome) -> None:
-        found = float(outcome.encoding.object_size)
-        if self.size_auto.isChecked():
+        found = outcome.encoding.object_size
+        if self.size_auto.isChecked() and found is not None:
             self.size_box.setValue(found)
         areas = outcome.instances.areas
         if len(areas):

@@ -227,12 +227,15 @@ class Redraw:
             )
         self._boxes = boxes.select(_among(boxes, "index", kept))
         self._points = points.select(_among(points, "person", kept))
-        self._instances = instances[~hidden]
+        self._hidden = instances.ids[hidden]
 
     def show(self, recipe: Recipe) -> None:
         """Draw with these thresholds."""
         record = self.record
-        found = recipe.apply(self._instances)
+        # First the thresholds: a box that was deleted still stands for the ones beneath
+        # it, which non-maximum suppression took for the same object.
+        found = recipe.apply(record.instances)
+        found = found[~np.isin(found.ids, self._hidden)]
         boxes, points = rows_of_instances(record.target.plane, found)
         others, spots = self._elsewhere
         record.target.put(

@@ -18,9 +18,11 @@ from napari_maskrcnn.core.progress import duration
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.viewer.models import models_of
 from napari_maskrcnn.viewer.settings import device_choice
+from napari_maskrcnn.viewer.workers import describe_error
 from napari_maskrcnn.widgets.boxes import DEFAULT_MODEL, Box, LayerBox, ModelBox
 from napari_maskrcnn.widgets.command import segment_command
 from napari_maskrcnn.widgets.dock import Dock
+from napari_maskrcnn.widgets.frames_row import FramesRow
 from napari_maskrcnn.widgets.parts import (
     PrimaryButton,
     ProgressRow,
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
     from napari_maskrcnn.core.progress import Progress
-    from napari_maskrcnn.viewer.jobs import Outcome
+    from napari_maskrcnn.viewer.segmenting import Run
     from napari_maskrcnn.viewer.session import Session
 
 # What the size is before a person or a run has said; no object is so small.
@@ -74,9 +76,10 @@ class SegmentWidget(Dock):
         recipe = Recipe()
         self.recovery_bar = RecoveryBar(self.session)
         self.image_box = LayerBox(
-            "The image layer to segment: of a stack, the plane shown"
+            "The image layer to segment; of a stack, one plane or many"
         )
         self.model_box = ModelBox("The network to use; its purpose is in its tooltip")
+        self.frames_row = FramesRow()
         self.channel_box = Box("Which colour channel the network sees")
         self.size_auto = QCheckBox("Automatic")
         self.size_auto.setChecked(recipe.object_size is None)
@@ -94,9 +97,9 @@ class SegmentWidget(Dock):
             "Where the network runs; to be changed in Preferences > Mask R-CNN"
         )
         self.run_button = PrimaryButton("Segment instances")
-        self.run_button.setToolTip("Find the objects in the plane that is shown")
+        self.run_button.setToolTip("Find the objects in what is chosen above")
         self.run_row = ProgressRow(
-            "How far the run has come", "Stop the run; the layers stay as they are"
+            "How far the run has come", "Stop the run; frames that are done stay"
         )
         self.status = StatusLine()
         self.score_slider = Slider(0.05, 1.0, 0.01)
@@ -140,6 +143,7 @@ class SegmentWidget(Dock):
         size_row.addWidget(self.size_box, 1)
         self._form = form_layout()
         self._form.addRow("Image", self.image_box)
+        self._form.addRow("Frames", self.frames_row)
         self._form.addRow("Model", self.model_box)
         self._form.addRow("Channel", self.channel_box)
         self._form.addRow("Object size", size_row)
@@ -245,6 +249,9 @@ class SegmentWidget(Dock):
 
     def _on_shown(self) -> None:
         image = self.image()
+        plane = self.session.plane_of(image) if image is not None else None
+        has_frames = self.frames_row.show_image(image, plane)
+        self._form.setRowVisible(self.frames_row, has_frames)
         count = self.session.results.count(image) if image is not None else None
         if image is None:
             text = ""
@@ -272,17 +279,18 @@ class SegmentWidget(Dock):
         self.status.say(text)
         self._update_device()
 
-    def _on_finished(self, outcome: Outcome) -> None:
-        found = float(outcome.encoding.object_size)
+    def _on_finished(self, run: Run) -> None:
         if self.size_auto.isChecked():
-            self.size_box.setValue(found)
-        areas = outcome.instances.areas
-        if len(areas):
-            largest = max(100, int(areas.max()), int(self.area_slider.value()))
+            self.size_box.setValue(run.object_size)
+        if run.largest_area:
+            largest = max(100, run.largest_area, int(self.area_slider.value()))
             self.area_slider.set_high(min(largest, 10_000))
         self._update_device()
+        done = run.done_words(self.session.jobs.seconds)
         if self.status.level != "warning":
-            self.status.say(f"Done in {self.session.jobs.seconds:.1f} s")
+            self.status.say(done)
+        elif run.job is not None:
+            self._on_warned(done)
         self._on_shown()
 
     def _on_failed(self, sentence: str) -> None:
@@ -315,14 +323,16 @@ class SegmentWidget(Dock):
         self.status.say("Starting")
         try:
             self.session.segment(
-                image, self.recipe(), keep_edited=self.keep_box.isChecked()
+                image,
+                self.recipe(),
+                keep_edited=self.keep_box.isChecked(),
+                frames=self.frames_row.frames(),
             )
         except ValueError as error:
-            self.status.say(str(error), "error")
+            self.status.say(describe_error(error), "error")
 
     def _on_cancel(self) -> None:
-        self.session.cancel()
-        self.status.say("Cancelled; nothing was changed")
+        self.status.say(self.session.cancel())
 
     def _on_moved(self) -> None:
         image = self.image()

@@ -87,6 +87,13 @@ def segment(
     classes: Annotated[str | None, typer.Option(help="Names, with commas.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A saved recipe.json.")] = None,
+    stack: Annotated[
+        bool | None,
+        typer.Option(
+            "--stack/--no-stack",
+            help="Whether the first axis is time or depth; else the file decides.",
+        ),
+    ] = None,
 ) -> None:
     """Segment images and write labels, tables, overlays and COCO annotations."""
     from dataclasses import replace
@@ -114,7 +121,7 @@ def segment(
 
     detector = load_model(chosen.model, chosen.device)
     failed = 0
-    for event in segment_files(detector, paths, out, chosen):
+    for event in segment_files(detector, paths, out, chosen, stack=stack):
         if isinstance(event, FileResult):
             progress_line("")
             failed += bool(event.error)
@@ -127,6 +134,15 @@ def segment(
 
 
 def _report(result: Any) -> None:
+    if result.frames:
+        objects = sum(map(len, result.frames))
+        typer.echo(
+            f"{result.path.name}: {objects} objects in {len(result.frames)} frames "
+            f"(object size {result.object_size:.0f} px)"
+        )
+        for warning in dict.fromkeys(w for x in result.frames for w in x.warnings):
+            typer.echo(f"{result.path.name}: {warning}", err=True)
+        return
     if result.instances is None:
         _fail(f"{result.path.name}: {result.error}")
         return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .atomic import replacing
-from .coco import CocoImage, Source, write_coco
+from .coco import CocoImage, Source, plane_images, write_coco
 from .images import (
     LABELS_ENDING,
     image_files,
@@ -24,7 +24,7 @@ from .images import (
 from .progress import Progress, relay
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,6 +33,16 @@ if TYPE_CHECKING:
     from .recipe import Recipe
 
 ANNOTATIONS_NAME, RECIPE_NAME = "annotations.coco.json", "recipe.json"
+TABLE_HEADER = (
+    "index",
+    "class",
+    "score",
+    "area",
+    "x_min",
+    "y_min",
+    "x_max",
+    "y_max",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +59,15 @@ class FileResult:
         In pixels, as used.
     error : str
         Why it failed; empty when it did not.
+    frames : tuple of Instances
+        Of a stack the objects of each frame, in place of `instances`.
     """
 
     path: Path
     instances: Instances | None
     object_size: float = 0.0
     error: str = ""
+    frames: tuple[Instances, ...] = ()
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -88,13 +101,32 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
 
 def segment_files(
-    detector: Detector, paths: Sequence[Path], out: Path, recipe: Recipe
+    detector: Detector,
+    paths: Sequence[Path],
+    out: Path,
+    recipe: Recipe,
+    *,
+    stack: bool | None = None,
 ) -> Generator[Progress | FileResult, None, list[FileResult]]:
     """Segment image files and write what was found.
 
     For each image ``a.png``: ``a_labels.tif``, ``a_objects.csv`` and ``a_overlay.png``;
     for all: ``annotations.coco.json`` and ``recipe.json``. A file that is no image does
     not stop the others.
+
+    Parameters
+    ----------
+    detector : Detector
+        The model.
+    paths : sequence of Path
+        The files.
+    out : Path
+        Folder for the results.
+    recipe : Recipe
+        The settings.
+    stack : bool, optional
+        Whether the files are stacks; by default `stacks.is_stack` decides.  What is
+        written for one is said at `stacks.segment_stack`.
 
     Yields
     ------
@@ -110,10 +142,8 @@ def segment_files(
     results: list[FileResult] = []
     for index, path in enumerate(paths):
         try:
-            result = yield from relay(
-                _segment_file(detector, path, out, recipe),
-                partial(Progress, index, len(paths), path.name),
-            )
+            now = Progress(index, len(paths), path.name)
+            result = yield from _segment_file(detector, path, out, recipe, stack, now)
         except ValueError as error:
             result = FileResult(path, None, error=str(error))
         results.append(result)
@@ -123,20 +153,26 @@ def segment_files(
     replace(recipe, score_threshold=score_threshold).write(out / RECIPE_NAME)
     write_coco(
         out / ANNOTATIONS_NAME,
-        [
-            _coco_image(result.path, result.instances, out)
-            for result in results
-            if result.instances is not None
-        ],
+        [image for result in results for image in _coco_images(result, out)],
     )
     return results
 
 
 def _segment_file(
-    detector: Detector, path: Path, out: Path, recipe: Recipe
+    detector: Detector,
+    path: Path,
+    out: Path,
+    recipe: Recipe,
+    stack: bool | None,
+    now: Progress,
 ) -> Generator[Progress, None, FileResult]:
+    # It builds on this module.
+    from .stacks import is_stack, segment_stack
+
     image = read_image(path)
-    encoding, kept = yield from detector.segment(image, recipe)
+    if is_stack(path, image, stack=stack):
+        return (yield from segment_stack(detector, path, image, out, recipe, now))
+    encoding, kept = yield from relay(detector.segment(image, recipe), lambda: now)
     instances = recipe.apply(kept)
     label_image = instances.to_label_image()
     write_array(out / f"{path.stem}{LABELS_ENDING}.tif", label_image)
@@ -146,29 +182,36 @@ def _segment_file(
     return FileResult(path, instances, encoding.object_size)
 
 
-def _coco_image(path: Path, instances: Instances, out: Path) -> CocoImage:
+def _coco_images(result: FileResult, out: Path) -> list[CocoImage]:
+    """Return the COCO image of a file, of a stack one for each frame."""
+    path = result.path
     relative = Path(os.path.relpath(path.resolve(), out.resolve()))
-    return CocoImage(
-        # Readers look beside the annotations; the whole way there is in ``source``.
-        path.name,
-        instances,
-        source=Source(path=relative.as_posix()),
-    )
+    if result.frames:
+        return plane_images(relative, result.frames)
+    if result.instances is None:
+        return []
+    # Readers look beside the annotations; the whole way there is in ``source``.
+    return [CocoImage(path.name, result.instances, source=Source(relative.as_posix()))]
 
 
 def write_objects(path: Path, instances: Instances) -> None:
     """Write the table of objects as CSV, atomically: id, class, score, area, box."""
-    table = instances.features()
     with (
         replacing(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow([*table, "x_min", "y_min", "x_max", "y_max"])
-        for row in zip(*table.values(), instances.boxes, strict=True):
-            index, name, score, area, box = row
-            corners = [f"{value:.2f}" for value in box]
-            writer.writerow([index, name, f"{score:.4f}", area, *corners])
+        writer.writerow(TABLE_HEADER)
+        writer.writerows(object_rows(instances))
+
+
+def object_rows(instances: Instances) -> Iterator[list[Any]]:
+    """Return the rows of a table of objects, with the columns of `TABLE_HEADER`."""
+    columns = instances.features().values()
+    for row in zip(*columns, instances.boxes, strict=True):
+        index, name, score, area, box = row
+        corners = [f"{value:.2f}" for value in box]
+        yield [index, name, f"{score:.4f}", area, *corners]
 
 
 def overlay(plane: NDArray[np.float32], label_image: NDArray[Any]) -> NDArray[np.uint8]:

@@ -134,23 +134,15 @@ def segment(
 
 
 def _report(result: Any) -> None:
-    if result.frames:
-        objects = sum(map(len, result.frames))
-        typer.echo(
-            f"{result.path.name}: {objects} objects in {len(result.frames)} frames "
-            f"(object size {result.object_size:.0f} px)"
-        )
-        for warning in dict.fromkeys(w for x in result.frames for w in x.warnings):
-            typer.echo(f"{result.path.name}: {warning}", err=True)
-        return
-    if result.instances is None:
+    found = result.frames or (result.instances,)
+    if found[0] is None:
         _fail(f"{result.path.name}: {result.error}")
         return
-    typer.echo(
-        f"{result.path.name}: {len(result.instances)} objects "
-        f"(object size {result.object_size:.0f} px)"
-    )
-    for warning in result.instances.warnings:
+    size = result.object_size
+    note = "" if size is None else f" (object size {size:.0f} px)"
+    where = f" in {len(found)} frames" if result.frames else ""
+    typer.echo(f"{result.path.name}: {sum(map(len, found))} objects{where}{note}")
+    for warning in dict.fromkeys(text for x in found for text in x.warnings):
         typer.echo(f"{result.path.name}: {warning}", err=True)
 
 

@@ -215,7 +215,7 @@ def test_a_network_without_masks_says_so(checkpoint: Checkpoint, field: Any) -> 
     detector = Detector(checkpoint, "cpu", precision=torch.float32)
     encoding = detector.encode(field[0], object_size=detector.native_size)
     detector.network.roi_heads.mask_roi_pool = None
-    with pytest.raises(ValueError, match="boxes without masks"):
+    with pytest.raises(ValueError, match="boxes only"):
         detector.prompt_box(encoding, BOX)
 
 

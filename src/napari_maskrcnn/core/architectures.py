@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core import preload  # noqa: F401
 
 import torchvision
 from torch import nn
-from torchvision.models.detection import MaskRCNN
+from torchvision.models import detection
+from torchvision.models.detection import FasterRCNN, KeypointRCNN, MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.backbone_utils import (
+    BackboneWithFPN,
+    resnet_fpn_backbone,
+)
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import (
     MaskRCNNHeads,
     MaskRCNNPredictor,
 )
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from .c4 import c4
+from .kinds import check_known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Builder = Callable[..., MaskRCNN]
+Builder = Callable[..., FasterRCNN]
+"""Takes the number of classes, the background counted, and the arguments by name."""
+# torchvision's: pixels that the network sees.
+ANCHOR_SIZES = (32, 64, 128, 256, 512)
+ASPECT_RATIOS = (0.5, 1.0, 2.0)
+# torchvision's: proposals an image that the heads learn from.
+ROIS_PER_IMAGE = 512
+GROUPS = 32
 
 
 def small_fpn(
@@ -102,10 +117,148 @@ def small_fpn(
     )
 
 
-ARCHITECTURES: dict[str, Builder] = {"small_fpn": small_fpn}
+def norm_layer(norm: str, eps: float) -> Callable[[int], nn.Module]:
+    """Return what makes the normalisation layers of a ResNet.
+
+    Parameters
+    ----------
+    norm : str
+        "batch" learns and measures its statistics, with batches large enough;
+        "group" normalises each image by itself (Wu & He 2018): for training from random
+        weights with few images a step; "frozen" keeps the statistics of weights that
+        were trained: those that torchvision publishes.
+    eps : float
+        Added to the variance.
+
+    Raises
+    ------
+    ValueError
+        When there is no such normalisation.
+    """
+    layers: dict[str, Callable[[int], nn.Module]] = {
+        "batch": partial(nn.BatchNorm2d, eps=eps),
+        "group": partial(nn.GroupNorm, GROUPS, eps=eps),
+        "frozen": partial(FrozenBatchNorm2d, eps=eps),
+    }
+    if norm not in layers:
+        raise ValueError(f"norm must be one of {', '.join(layers)}, got {norm!r}")
+    return layers[norm]
 
 
-def build(name: str, num_classes: int, arguments: Mapping[str, Any]) -> MaskRCNN:
+def _fpn(trunk: str, network: Callable[..., FasterRCNN]) -> Builder:
+    """Return a builder of a network on a ResNet with a pyramid, P2 to P6.
+
+    It is torchvision's network of that name: with ``norm="batch"`` as it comes without
+    weights, with ``norm="frozen"`` and ``norm_eps=0`` as it comes with those published.
+    """
+
+    def builder(
+        num_classes: int,
+        *,
+        norm: str = "batch",
+        norm_eps: float = 1e-5,
+        anchor_sizes: Sequence[int] = ANCHOR_SIZES,
+        rois_per_image: int = ROIS_PER_IMAGE,
+    ) -> FasterRCNN:
+        backbone = resnet_fpn_backbone(
+            backbone_name=trunk,
+            weights=None,
+            norm_layer=norm_layer(norm, norm_eps),
+            trainable_layers=5,
+        )
+        anchors = AnchorGenerator(
+            tuple((size,) for size in anchor_sizes),
+            (ASPECT_RATIOS,) * len(anchor_sizes),
+        )
+        return network(
+            backbone,
+            num_classes,
+            rpn_anchor_generator=anchors,
+            box_batch_size_per_image=rois_per_image,
+            # In training the caller has rescaled already.
+            _skip_resize=True,
+        )
+
+    return builder
+
+
+def _second(network: Callable[..., FasterRCNN]) -> Builder:
+    """Return a builder of a second version: torchvision's own."""
+
+    def builder(
+        num_classes: int, *, rois_per_image: int = ROIS_PER_IMAGE
+    ) -> FasterRCNN:
+        return network(
+            weights=None,
+            weights_backbone=None,
+            num_classes=num_classes,
+            box_batch_size_per_image=rois_per_image,
+            _skip_resize=True,
+        )
+
+    return builder
+
+
+def maskrcnn_resnet50_c4(
+    num_classes: int,
+    *,
+    trunk: str = "resnet50",
+    norm: str = "batch",
+    norm_eps: float = 1e-5,
+    anchor_sizes: Sequence[int] = ANCHOR_SIZES,
+    rois_per_image: int = ROIS_PER_IMAGE,
+) -> MaskRCNN:
+    """Build the network of the paper's first experiments; see `core.c4.c4`.
+
+    Parameters
+    ----------
+    num_classes : int
+        Classes with the background.
+    trunk : str
+        Name of a ResNet of torchvision.
+    norm, norm_eps
+        See `norm_layer`; conv5 has it too.
+    anchor_sizes : sequence of int
+        In pixels that the network sees, all of them on the one level.
+    rois_per_image : int
+        Proposals an image that the heads learn from. Each goes through conv5.
+    """
+    layer = norm_layer(norm, norm_eps)
+    return c4(num_classes, trunk, layer, anchor_sizes, rois_per_image)
+
+
+def keypointrcnn_resnet50_fpn(
+    num_classes: int, *, num_keypoints: int = 17, **arguments: Any
+) -> KeypointRCNN:
+    """Build torchvision's Keypoint R-CNN.
+
+    Parameters
+    ----------
+    num_classes : int
+        Classes with the background.
+    num_keypoints : int
+        Of each object; 17 for the persons of COCO.
+    **arguments
+        As of the other networks with a pyramid.
+    """
+    network = partial(KeypointRCNN, num_keypoints=num_keypoints)
+    return _fpn("resnet50", network)(num_classes, **arguments)
+
+
+ARCHITECTURES: dict[str, Builder] = {
+    "small_fpn": small_fpn,
+    "maskrcnn_resnet18_fpn": _fpn("resnet18", MaskRCNN),
+    "maskrcnn_resnet50_fpn": _fpn("resnet50", MaskRCNN),
+    "maskrcnn_resnet101_fpn": _fpn("resnet101", MaskRCNN),
+    "maskrcnn_resnet50_fpn_v2": _second(detection.maskrcnn_resnet50_fpn_v2),
+    "maskrcnn_resnet50_c4": maskrcnn_resnet50_c4,
+    "fasterrcnn_resnet50_fpn": _fpn("resnet50", FasterRCNN),
+    "fasterrcnn_resnet50_fpn_v2": _second(detection.fasterrcnn_resnet50_fpn_v2),
+    "keypointrcnn_resnet50_fpn": keypointrcnn_resnet50_fpn,
+}
+
+
+def build(name: str, num_classes: int, arguments: Mapping[str, Any]) -> FasterRCNN:
     """Build a network by name with random weights.
 
     Parameters
@@ -117,14 +270,17 @@ def build(name: str, num_classes: int, arguments: Mapping[str, Any]) -> MaskRCNN
     arguments : mapping
         Keyword arguments of the builder, as a checkpoint's configuration holds them.
 
+    Returns
+    -------
+    FasterRCNN
+        Or one of its subclasses, MaskRCNN or KeypointRCNN.
+
     Raises
     ------
     ValueError
         When the name or an argument is not known.
     """
-    if name not in ARCHITECTURES:
-        known = ", ".join(sorted(ARCHITECTURES))
-        raise ValueError(f"unknown architecture {name!r}; known are {known}")
+    check_known(name)
     try:
         return ARCHITECTURES[name](num_classes, **arguments)
     except TypeError as error:

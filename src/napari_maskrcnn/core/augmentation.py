@@ -32,6 +32,8 @@ class Augmentation:
         Standard deviation of the logarithm of the exponent.
     colour : float
         Strength of hue, saturation and contrast jitter on colour images (stain).
+    upright : bool
+        Mirror images left to right, but do not turn them: photographs have an up.
     """
 
     scale_jitter: float = 2.0
@@ -43,6 +45,7 @@ class Augmentation:
     to_grey: float = 0.15
     gamma: float = 0.35
     colour: float = 0.15
+    upright: bool = False
 
     def draw_scale(self, rng: Generator) -> float:
         """Draw one factor from 1 / scale_jitter to scale_jitter."""
@@ -67,6 +70,8 @@ def view_grid(
     scale: float,
     crop: int,
     rng: Generator,
+    *,
+    upright: bool = False,
 ) -> Tensor:
     """Return the sampling grid of a randomly rotated, flipped, stretched square crop.
 
@@ -82,6 +87,8 @@ def view_grid(
         Side of the crop, in crop pixels.
     rng : numpy Generator
         Draws angle, flip, stretch and jitter.
+    upright : bool
+        Leave the angle at 0.
 
     Returns
     -------
@@ -90,9 +97,10 @@ def view_grid(
     """
     height, width = image_shape
     # Right angles half of the time: they keep pixel edges crisp.
-    angle = (
-        rng.integers(4) * np.pi / 2 if rng.random() < 0.5 else rng.uniform(0, 2 * np.pi)
-    )
+    angle = 0.0
+    if not upright:
+        turned = rng.random() < 0.5
+        angle = rng.integers(4) * np.pi / 2 if turned else rng.uniform(0, 2 * np.pi)
     stretch = np.exp(rng.uniform(-0.12, 0.12))
     flip = rng.choice((-1.0, 1.0))
     cos, sin = np.cos(angle), np.sin(angle)

@@ -55,8 +55,8 @@ class FileResult:
         The image.
     instances : Instances or None
         Its objects; None when it failed.
-    object_size : float
-        In pixels, as used.
+    object_size : float or None
+        In pixels, as used; None for a model without one.
     error : str
         Why it failed; empty when it did not.
     frames : tuple of Instances
@@ -65,7 +65,7 @@ class FileResult:
 
     path: Path
     instances: Instances | None
-    object_size: float = 0.0
+    object_size: float | None = None
     error: str = ""
     frames: tuple[Instances, ...] = ()
 

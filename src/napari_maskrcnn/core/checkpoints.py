@@ -16,18 +16,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .atomic import replacing
+from .checkpoint_config import (
+    SCORE_THRESHOLD,
+    checked_config,
+    image_size,
+    object_size,
+    score_threshold,
+    skeleton,
+)
+from .kinds import OutputKind, output_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import torch
     from torch import Tensor
-    from torchvision.models.detection import MaskRCNN
+    from torchvision.models.detection import FasterRCNN
+
+    from .skeletons import Skeleton
 
 FORMAT = "napari-maskrcnn/1"
 SUFFIX = ".safetensors"
-# Of models whose file names none.
-SCORE_THRESHOLD = 0.5
 # The longest header that is read before a file is called broken.
 MAX_HEADER_BYTES = 16_000_000
 # What torch's reader raises for a pickle that is refused, cut off, or none at all.
@@ -55,7 +64,27 @@ class Checkpoint:
     @property
     def score_threshold(self) -> float:
         """The score from which on this model's objects are shown by default."""
-        return _score_threshold(self.config)
+        return score_threshold(self.config)
+
+    @property
+    def object_size(self) -> float | None:
+        """Object size that images are rescaled to; None with an image size."""
+        return object_size(self.config)
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """What images are resized to, whatever is in them: (shorter side, limit)."""
+        return image_size(self.config)
+
+    @property
+    def output_kind(self) -> OutputKind:
+        """What the network gives: "masks", "boxes" or "keypoints"."""
+        return output_kind(self.config["architecture"]["name"])
+
+    @property
+    def skeleton(self) -> Skeleton | None:
+        """Names and bones of the keypoints, of a network that gives some."""
+        return skeleton(self.config)
 
     @property
     def trunk_id(self) -> str:
@@ -67,7 +96,7 @@ class Checkpoint:
         return self.digest(lambda key: not key.startswith("roi_heads."))
 
     def digest(self, chosen: Callable[[str], bool] = bool) -> str:
-        """Return a hash of architecture, object size and the chosen tensors.
+        """Return a hash of architecture, size and the chosen tensors.
 
         Parameters
         ----------
@@ -76,7 +105,8 @@ class Checkpoint:
             precision a value is stored makes no difference.
         """
         digest = hashlib.blake2b(digest_size=16, usedforsecurity=False)
-        parts = [self.config["architecture"], float(self.config["object_size"])]
+        size = self.object_size if self.image_size is None else self.image_size
+        parts = [self.config["architecture"], size]
         digest.update(json.dumps(parts, sort_keys=True).encode())
         for key in sorted(filter(chosen, self.state)):
             value = self.state[key].detach().cpu()
@@ -85,8 +115,10 @@ class Checkpoint:
             digest.update(key.encode() + value.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def build(self) -> MaskRCNN:
+    def build(self) -> FasterRCNN:
         """Build the network, load the weights and return it in evaluation mode.
+
+        Its ``transform`` resizes as the image size says, if there is one.
 
         Raises
         ------
@@ -113,6 +145,9 @@ class Checkpoint:
                 f"the weights do not fit the architecture {architecture['name']!r} "
                 f"with {len(self.config['class_names'])} classes"
             ) from error
+        if self.image_size is not None:
+            shorter, limit = self.image_size
+            network.transform.min_size, network.transform.max_size = (shorter,), limit
         return network.eval()
 
 
@@ -192,58 +227,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         raise ValueError(
             f"{path.name} has the format {version!r}; this version reads {FORMAT!r}"
         )
-    return _complete(config, path.name)
-
-
-def _complete(config: dict[str, Any], name: str) -> dict[str, Any]:
-    for key in _REQUIRED:
-        if key not in config:
-            raise ValueError(f"the configuration of {name} lacks {key!r}")
-    for key, (fits, words) in {**_REQUIRED, **_OPTIONAL}.items():
-        if key in config and not fits(config[key]):
-            raise ValueError(
-                f"{key} in the configuration of {name} must be {words}, "
-                f"got {config[key]!r}"
-            )
-    return config
-
-
-def _score_threshold(config: Mapping[str, Any]) -> float:
-    return float(config.get("score_threshold", SCORE_THRESHOLD))
-
-
-def _is_architecture(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("name"), str)
-        and isinstance(value.get("arguments"), dict)
-    )
-
-
-def _are_names(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(name, str) for name in value)
-    )
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, (int, float)) and 0 < value < float("inf")
-
-
-def _is_fraction(value: Any) -> bool:
-    return isinstance(value, (int, float)) and 0 <= value <= 1
-
-
-_REQUIRED: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "architecture": (_is_architecture, "a name with arguments"),
-    "class_names": (_are_names, "a list of names"),
-    "object_size": (_is_size, "a positive number"),
-}
-_OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "score_threshold": (_is_fraction, "a number from 0 to 1"),
-}
+    return checked_config(config, path.name)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -324,7 +308,7 @@ def _entry(path: Path, config: Mapping[str, Any], bundled: bool) -> ModelEntry:
         description=str(config.get("description", "")),
         class_names=tuple(config["class_names"]),
         bundled=bundled,
-        score_threshold=_score_threshold(config),
+        score_threshold=score_threshold(config),
     )
 
 

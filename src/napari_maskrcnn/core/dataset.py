@@ -15,7 +15,7 @@ from skimage.segmentation import relabel_sequential
 from torch.nn import functional
 
 from .augmentation import Augmentation, augment_intensity, view_grid
-from .images import image_files, image_plane, read_image
+from .images import image_files, image_plane, is_8_bit_colour, read_image
 from .reviewed import UNREVIEWED, mark_unreviewed
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ class AnnotatedImage:
         Median over the objects of the square root of their box area, in pixels.
     class_names : tuple of str
         The names of classes 1, 2 ...; empty where the labels have no classes.
+    photograph : ndarray or None
+        Shape (H, W, 3), uint8: the image as it came, if it came so. Models that see
+        whole images see 8-bit colours unscaled.
     """
 
     name: str
@@ -59,6 +62,19 @@ class AnnotatedImage:
     class_ids: NDArray[np.int64]
     object_size: float
     class_names: tuple[str, ...] = ()
+    photograph: NDArray[np.uint8] | None = None
+
+    def seen(self, *, whole: bool) -> NDArray[Any]:
+        """Return what a detector is to be given: (H, W, 1 or 3).
+
+        Parameters
+        ----------
+        whole : bool
+            By a model that sees whole images, which scales what it has to.
+        """
+        if whole and self.photograph is not None:
+            return self.photograph
+        return self.image
 
     @property
     def has_objects(self) -> bool:
@@ -129,8 +145,15 @@ def annotated_image(
     compact, class_ids = _compact(np.where(marked > 0, marked, 0), class_ids)
     size = object_size(compact if compact.any() else _compact(labels, None)[0])
     compact[marked < 0] = UNREVIEWED
+    raw = np.asarray(image)
     return AnnotatedImage(
-        name, plane.astype(np.float16), compact, class_ids, size, tuple(class_names)
+        name,
+        plane.astype(np.float16),
+        compact,
+        class_ids,
+        size,
+        tuple(class_names),
+        raw[..., :3] if is_8_bit_colour(raw) else None,
     )
 
 
@@ -217,8 +240,9 @@ def random_view(
     rng: Generator,
     *,
     crop: int,
-    native_size: float,
+    native_size: float | None,
     augmentation: Augmentation,
+    image_size: tuple[int, int] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Draw one training example: a square crop, rotated, scaled and recoloured.
 
@@ -230,10 +254,13 @@ def random_view(
         All randomness comes from here.
     crop : int
         Side of the crop in pixels that the network sees.
-    native_size : float
+    native_size : float or None
         Object size, in the same pixels, around which the scale is jittered.
     augmentation : Augmentation
         How strongly.
+    image_size : tuple of int, optional
+        In place of ``native_size``: shorter side, and limit of the longer, that the
+        whole image would be resized to.
 
     Returns
     -------
@@ -243,9 +270,12 @@ def random_view(
         As torchvision's detection models take it: boxes (N, 4) xyxy, labels (N,),
         masks (N, crop, crop) uint8; and see `make_target`.
     """
-    scale = native_size / item.object_size * augmentation.draw_scale(rng)
-    grid = view_grid(item.label_image.shape, _centre(item, rng), scale, crop, rng)
-    pixels = torch.from_numpy(item.image.astype(np.float32)).permute(2, 0, 1)[None]
+    shape = item.label_image.shape
+    scale = _scale(item, native_size, image_size) * augmentation.draw_scale(rng)
+    grid = view_grid(
+        shape, _centre(item, rng), scale, crop, rng, upright=augmentation.upright
+    )
+    pixels = torch.from_numpy(_values(item, image_size)).permute(2, 0, 1)[None]
     image = functional.grid_sample(
         pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False
     )[0]
@@ -257,6 +287,30 @@ def random_view(
     labels, class_ids = _copies_apart(labels, item.class_ids, outside)
     image = augment_intensity(image.expand(3, -1, -1), rng, augmentation)
     return image, make_target(labels, class_ids)
+
+
+def _scale(
+    item: AnnotatedImage,
+    native_size: float | None,
+    image_size: tuple[int, int] | None,
+) -> float:
+    """Return how many pixels the network sees a pixel of the image."""
+    if image_size is not None:
+        height, width = item.label_image.shape
+        shorter, limit = image_size
+        return float(min(shorter / min(height, width), limit / max(height, width)))
+    if native_size is None:
+        raise ValueError("a view needs an object size or an image size")
+    return native_size / item.object_size
+
+
+def _values(
+    item: AnnotatedImage, image_size: tuple[int, int] | None
+) -> NDArray[np.float32]:
+    """Return (H, W, 1 or 3), float32 in [0, 1]."""
+    seen = item.seen(whole=image_size is not None)
+    values: NDArray[np.float32] = seen.astype(np.float32)
+    return values / np.float32(255) if seen.dtype == np.uint8 else values
 
 
 def _copies_apart(

@@ -11,27 +11,20 @@ import torch
 
 from .checkpoints import Checkpoint, find_model, read_checkpoint
 from .devices import choose_device, inference_precision, memory_format
-from .encoding import (
-    EncodedWindow,
-    EncodeSettings,
-    Encoding,
-    encode_plane,
-    rescale,
-)
+from .encode_image import encode_image
+from .encoding import EncodeSettings, Encoding
 from .heads import detect_in_encoding
 from .images import image_plane
-from .memory import MemoryLadder
-from .progress import Progress, exhaust, relay
+from .memory import SMALLEST_WINDOW, MemoryLadder
+from .progress import Progress, exhaust
 from .prompts import Prompter, WindowMemory
 from .recipe import MAX_DETECTIONS, NMS_CEILING, SCORE_FLOOR, Recipe
-from .sizing import SizeEstimate, estimate_object_size, network_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from .instances import Instances
 
@@ -43,14 +36,19 @@ PROPOSALS_PER_OBJECT = 8.0
 # Network pixels; GPUs like large windows, a processor's caches do not.
 WINDOWS = {"cuda": 2048, "mps": 1536, "cpu": 1024}
 HALO = 128
-# An image is not enlarged beyond this many network pixels a side for each of its own:
-# "1 pixel" as the object size of a large image would ask for terabytes.
-MAX_SCALE = 16.0
-MAX_NETWORK_PIXELS = 1 << 31
+SIZE_WARNING = (
+    "This model resizes every image to one size: the object size of {:g} pixels makes "
+    "no difference"
+)
 
 
 class Detector:
-    """A Mask R-CNN that segments images.
+    """A network that finds the objects of images.
+
+    A model with an object size sees images rescaled so that objects have that size, in
+    windows where they are large. A model with an image size sees each image whole, as
+    torchvision resizes it, and gives what torchvision's forward gives: its caps and
+    thresholds are left as they are.
 
     Parameters
     ----------
@@ -66,7 +64,13 @@ class Detector:
         Of the trunk and the mask head; by default what suits the device.
     proposals_per_object : float, optional
         Candidates that are looked at for each object of the usual size that would fit
-        into a window side by side; None leaves it at the network's own cap.
+        into a window side by side; None leaves it at the network's own cap. Of no
+        account with an image size.
+
+    Raises
+    ------
+    ValueError
+        When the device is not there, or the checkpoint makes no sense.
     """
 
     def __init__(
@@ -82,27 +86,38 @@ class Detector:
         self.config: dict[str, Any] = checkpoint.config
         self.class_names: tuple[str, ...] = tuple(checkpoint.config["class_names"])
         self.score_threshold = checkpoint.score_threshold
-        self.native_size = float(checkpoint.config["object_size"])
+        # One of the two is None.
+        self.native_size = checkpoint.object_size
+        self.image_size = checkpoint.image_size
+        self.output_kind, self.skeleton = checkpoint.output_kind, checkpoint.skeleton
         self.name = name
         # Encodings are valid for every model with the same frozen part.
         self.trunk_id = checkpoint.trunk_id
         self.device = choose_device(device)
         self.network = checkpoint.build()
         self.network.requires_grad_(False)
-        self.network.rpn.score_thresh = PROPOSAL_FLOOR
-        if proposals_per_object is not None:
-            density = proposals_per_object / self.native_size**2
-            self.network.proposal_density = density
-        self.network.roi_heads.score_thresh = SCORE_FLOOR
-        self.network.roi_heads.nms_thresh = NMS_CEILING
+        self._max_detections: int = self.network.roi_heads.detections_per_img
+        if self.native_size is not None:
+            self._widen(self.native_size, proposals_per_object)
         self.budget = budget
         self._ladder = MemoryLadder(
-            WINDOWS[self.device.type],
+            # Where the image is one window, a smaller one is no way out.
+            SMALLEST_WINDOW if self.image_size else WINDOWS[self.device.type],
             precision or inference_precision(self.device),
             self.device,
         )
         self._windows = WindowMemory()
         self._place()
+
+    def _widen(self, native_size: float, proposals_per_object: float | None) -> None:
+        """Set caps and floors so that sliders can move without the network."""
+        self.network.rpn.score_thresh = PROPOSAL_FLOOR
+        if proposals_per_object is not None:
+            density = proposals_per_object / native_size**2
+            self.network.proposal_density = density
+        self.network.roi_heads.score_thresh = SCORE_FLOOR
+        self.network.roi_heads.nms_thresh = NMS_CEILING
+        self._max_detections = MAX_DETECTIONS
 
     @property
     def precision(self) -> torch.dtype:
@@ -127,7 +142,8 @@ class Detector:
         image : array-like
             Shape (H, W), (H, W, 3|4) or (H, W, C); any real dtype.
         object_size : float, optional
-            Typical object size in pixels; by default it is found.
+            Typical object size in pixels; by default it is found. A model with an
+            image size needs none, and warns.
         channel : int, optional
             The channel of a multichannel image.
 
@@ -143,7 +159,7 @@ class Detector:
         self,
         image: ArrayLike | Encoding,
         *,
-        max_detections: int = MAX_DETECTIONS,
+        max_detections: int | None = None,
         **encode_arguments: Any,
     ) -> Instances:
         """Find the objects of an image or of its encoding.
@@ -152,15 +168,17 @@ class Detector:
         ----------
         image : array-like or Encoding
             As of `encode`.
-        max_detections : int
-            The most objects a window may give; reaching it adds a warning.
+        max_detections : int, optional
+            The most objects a window may give; reaching it adds a warning. By default
+            2000, and of a model with an image size what its network has: 100.
         **encode_arguments
             ``object_size`` and ``channel``, as of `encode`, when an image is given.
 
         Returns
         -------
         Instances
-            Down to a low score and up to a high overlap: ``filter`` them.
+            Down to a low score and up to a high overlap: ``filter`` them. Of networks
+            that give boxes only they have no masks; see `Instances.has_masks`.
         """
         if not isinstance(image, Encoding):
             image = self.encode(image, **encode_arguments)
@@ -197,22 +215,21 @@ class Detector:
         self, image: ArrayLike, recipe: Recipe
     ) -> Generator[Progress, None, Encoding]:
         """Encode as a generator; see `encode`."""
-        plane = image_plane(image, channel=recipe.channel)
+        plane = image_plane(
+            image, channel=recipe.channel, keep_8_bit=self.image_size is not None
+        )
         yield Progress(0, 0, "Preparing the image")
         warnings: list[str] = []
+        if self.native_size is None and recipe.object_size is not None:
+            warnings.append(SIZE_WARNING.format(recipe.object_size))
 
         def attempt() -> Generator[Progress, None, Encoding]:
-            estimate = yield from self._object_size(plane, recipe)
-            if estimate.encoded is not None and self.budget:
-                return self._reused(plane, estimate, estimate.encoded)
-            size = estimate.object_size
-            shape = self._network_shape(plane, size)
             return (
-                yield from encode_plane(
+                yield from encode_image(
                     self.network,
-                    rescale(plane, shape),
-                    (plane.shape[0], plane.shape[1]),
-                    size,
+                    plane,
+                    self.native_size,
+                    recipe.object_size,
                     EncodeSettings(
                         self._ladder.window, HALO, self._ladder.precision, self.budget
                     ),
@@ -223,16 +240,20 @@ class Detector:
         return replace(encoding, warnings=tuple(warnings))
 
     def detect_steps(
-        self, encoding: Encoding, *, max_detections: int = MAX_DETECTIONS
+        self, encoding: Encoding, *, max_detections: int | None = None
     ) -> Generator[Progress, None, Instances]:
         """Run the heads as a generator; see `detect`."""
-        self.network.roi_heads.detections_per_img = max_detections
+        most = self._max_detections if max_detections is None else max_detections
+        self.network.roi_heads.detections_per_img = most
         warnings: list[str] = []
 
         def attempt() -> Generator[Progress, None, Instances]:
             return (
                 yield from detect_in_encoding(
-                    self.network, self._on_device(encoding), self.class_names
+                    self.network,
+                    self._on_device(encoding),
+                    self.class_names,
+                    self.skeleton,
                 )
             )
 
@@ -332,49 +353,6 @@ class Detector:
             ),
             precision=self._ladder.precision,
         )
-
-    def _object_size(
-        self, plane: NDArray[np.float32], recipe: Recipe
-    ) -> Generator[Progress, None, SizeEstimate]:
-        if recipe.object_size is not None:
-            return SizeEstimate(recipe.object_size, recipe.object_size)
-        return (
-            yield from relay(
-                estimate_object_size(
-                    self.network, plane, self.native_size, self._ladder.precision
-                ),
-                lambda: Progress(0, 0, "Measuring the objects"),
-            )
-        )
-
-    def _reused(
-        self,
-        plane: NDArray[np.float32],
-        estimate: SizeEstimate,
-        encoded: EncodedWindow,
-    ) -> Encoding:
-        """Take what the size was measured on for the encoding: it is one."""
-        return Encoding(
-            image_shape=(plane.shape[0], plane.shape[1]),
-            network_shape=encoded.window.outer[2:],
-            object_size=estimate.object_size,
-            windows=(encoded,),
-            plan=(encoded.window,),
-            pixels=None,
-            precision=self._ladder.precision,
-        )
-
-    def _network_shape(
-        self, plane: NDArray[np.float32], size: float
-    ) -> tuple[int, int]:
-        shape = network_shape(plane.shape[:2], min(MAX_SCALE, self.native_size / size))
-        if shape[0] * shape[1] > MAX_NETWORK_PIXELS:
-            raise ValueError(
-                f"with an object size of {size:g} pixels this image of "
-                f"{plane.shape[1]} x {plane.shape[0]} would have to be enlarged to "
-                f"{shape[1]} x {shape[0]}; set a larger object size or crop the image"
-            )
-        return shape
 
 
 def load_model(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from torch import Tensor
-    from torchvision.models.detection import MaskRCNN
+    from torchvision.models.detection import FasterRCNN
 
 # However small a window is, so many proposals are looked at.
 MIN_PROPOSALS = 300
@@ -68,16 +68,17 @@ class Encoding:
         (H, W) of the image.
     network_shape : tuple of int
         (H, W) after rescaling.
-    object_size : float
-        Object size in pixels of the image that was assumed or found.
+    object_size : float or None
+        Object size in pixels of the image that was assumed or found; None where the
+        network resized the whole image, whatever is in it.
     windows : tuple of EncodedWindow or None
         None where the memory budget was used up: such a window is encoded again, from
         ``pixels``, when it is needed.
     plan : tuple of Window
         All windows, in network pixels.
     pixels : Tensor or None
-        Shape (3, H, W) of the rescaled image, float16; kept only if a window was
-        not.
+        Shape (3, H, W) of the rescaled image, or of the image itself where the network
+        resizes it, float16; kept only if a window was not.
     precision : torch.dtype
         In which the trunk ran.
     warnings : tuple of str
@@ -86,7 +87,7 @@ class Encoding:
 
     image_shape: tuple[int, int]
     network_shape: tuple[int, int]
-    object_size: float
+    object_size: float | None
     windows: tuple[EncodedWindow | None, ...]
     plan: tuple[Window, ...]
     pixels: Tensor | None
@@ -143,7 +144,7 @@ def rescale(plane: NDArray[np.float32], network_shape: tuple[int, int]) -> Tenso
 
 
 def encode_plane(
-    network: MaskRCNN,
+    network: FasterRCNN,
     pixels: Tensor,
     image_shape: tuple[int, int],
     object_size: float,
@@ -153,7 +154,7 @@ def encode_plane(
 
     Parameters
     ----------
-    network : MaskRCNN
+    network : FasterRCNN
         In evaluation mode, on its device.
     pixels : Tensor
         Shape (3, h, w), float32 in [0, 1], on the CPU.
@@ -192,24 +193,67 @@ def encode_plane(
     )
 
 
+def encode_whole(
+    network: FasterRCNN,
+    pixels: Tensor,
+    settings: EncodeSettings,
+) -> Generator[Progress, None, Encoding]:
+    """Encode an image as one window, resized by the network's own transform.
+
+    Parameters
+    ----------
+    network : FasterRCNN
+        In evaluation mode, on its device.
+    pixels : Tensor
+        Shape (3, H, W), the image, float32 in [0, 1], on the CPU.
+    settings : EncodeSettings
+        Of which the precision and the budget count.
+
+    Yields
+    ------
+    Progress
+        As of `encode_plane`.
+    """
+    parts = count(1)
+    encoded = yield from relay(
+        encode_window(network, pixels, None, settings.precision),
+        lambda: Progress(next(parts), PARTS_PER_WINDOW, "Encoding"),
+    )
+    kept = encoded.nbytes <= settings.budget
+    return Encoding(
+        image_shape=(int(pixels.shape[1]), int(pixels.shape[2])),
+        network_shape=encoded.window.outer[2:],
+        object_size=None,
+        windows=(encoded if kept else None,),
+        plan=(encoded.window,),
+        pixels=None if kept else pixels.half(),
+        precision=settings.precision,
+    )
+
+
 def encode_window(
-    network: MaskRCNN, pixels: Tensor, window: Window, precision: torch.dtype
+    network: FasterRCNN, pixels: Tensor, window: Window | None, precision: torch.dtype
 ) -> Generator[None, None, EncodedWindow]:
     """Encode one window in ``PARTS_PER_WINDOW`` parts, with a pause after each.
 
     In parts, so that a cancel need not wait for the whole; and never paused inside
     ``computing``, whose state belongs to the thread and would leak out.
+
+    Parameters
+    ----------
+    network : FasterRCNN
+        In evaluation mode, on its device.
+    pixels : Tensor
+        Shape (3, H, W), in [0, 1].
+    window : Window or None
+        Which part, in pixels that have the right scale; None for all of them, resized
+        by the network's own transform.
+    precision : torch.dtype
+        Of trunk and pyramid.
     """
-    y0, x0, y1, x1 = window.outer
     device = next(network.parameters()).device
     with computing(device, precision):
-        crop = pixels[:, y0:y1, x0:x1].to(device, torch.float32)
-        # The transform's parts but for its resizing: the image has the right scale.
-        transform = network.transform
-        tensors = transform.batch_images(
-            [transform.normalize(crop)], transform.size_divisible
-        )
-        images = ImageList(tensors, [(y1 - y0, x1 - x0)])
+        images = _prepared(network, pixels, window, device)
         levels = network.backbone.body(images.tensors)
     yield
     with computing(device, precision):
@@ -218,12 +262,31 @@ def encode_window(
     yield
     with computing(device, precision):
         proposals = propose(network, images, features)
-    cap = proposal_cap(network, (y1 - y0) * (x1 - x0))
+    height, width = images.image_sizes[0]
+    cap = proposal_cap(network, height * width)
+    if window is None:
+        window = Window((0, 0, height, width), (0, 0, height, width))
     yield
     return EncodedWindow(window, dict(features), proposals[:cap], len(proposals) >= cap)
 
 
-def proposal_cap(network: MaskRCNN, area: int) -> int:
+def _prepared(
+    network: FasterRCNN, pixels: Tensor, window: Window | None, device: torch.device
+) -> ImageList:
+    transform = network.transform
+    if window is None:
+        images, _ = transform([pixels.to(device, torch.float32)])
+        return images
+    y0, x0, y1, x1 = window.outer
+    crop = pixels[:, y0:y1, x0:x1].to(device, torch.float32)
+    # The transform's parts but for its resizing: the image has the right scale.
+    tensors = transform.batch_images(
+        [transform.normalize(crop)], transform.size_divisible
+    )
+    return ImageList(tensors, [(y1 - y0, x1 - x0)])
+
+
+def proposal_cap(network: FasterRCNN, area: int) -> int:
     """Return how many proposals of a window of so many network pixels are kept.
 
     The network's own cap is made for the most crowded of the largest windows. Where the
@@ -236,7 +299,7 @@ def proposal_cap(network: MaskRCNN, area: int) -> int:
 
 
 def propose(
-    network: MaskRCNN, images: ImageList, features: dict[str, Tensor]
+    network: FasterRCNN, images: ImageList, features: dict[str, Tensor]
 ) -> Tensor:
     """Return one image's proposals, (P, 4) xyxy in network pixels, best first."""
     (proposals,), _ = network.rpn(images, features)

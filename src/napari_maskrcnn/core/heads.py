@@ -1,7 +1,8 @@
-"""The heads over an encoding: boxes, classes and masks of its instances."""
+"""The heads over an encoding: boxes, classes, and masks or keypoints."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,11 @@ from napari_maskrcnn.core import preload  # noqa: F401
 import numpy as np
 import torch
 from torchvision.models.detection.roi_heads import maskrcnn_inference
+from torchvision.models.detection.transform import resize_boxes, resize_keypoints
 
 from .encoding import EncodedWindow, Encoding, computing, encode_window
 from .instances import Instances, empty_instances
+from .keypoint_head import keypoints_of
 from .pasting import paste_masks
 from .progress import Progress, relay
 from .tiling import Window, concatenate, join, renumbered
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from torch import Tensor
-    from torchvision.models.detection import MaskRCNN
+    from torchvision.models.detection import FasterRCNN, MaskRCNN
+
+    from .skeletons import Skeleton
 
 # RoIs that the mask head takes at once: bounds memory, and the time to a cancel.
 MASK_CHUNK = 128
@@ -29,6 +34,7 @@ MASK_CHUNK = 128
 SEAM_MARGIN = 8.0
 # So many sure objects for the candidates there are make it likely that some were lost.
 CROWDED = 0.25
+SURE_SCORE = 0.5
 PROPOSAL_WARNING = (
     "The image is so crowded that not every candidate could be looked at; "
     "segment a part of it, or set a larger object size"
@@ -36,12 +42,26 @@ PROPOSAL_WARNING = (
 
 
 def detect_in_encoding(
-    network: MaskRCNN, encoding: Encoding, class_names: tuple[str, ...]
+    network: FasterRCNN,
+    encoding: Encoding,
+    class_names: tuple[str, ...],
+    skeleton: Skeleton | None = None,
 ) -> Generator[Progress, None, Instances]:
     """Run the heads over every window of an encoding and join what they find.
 
     Caps and floors are those that the network carries (``roi_heads.score_thresh``,
     ``nms_thresh``, ``detections_per_img``), as in torchvision.
+
+    Parameters
+    ----------
+    network : FasterRCNN
+        In evaluation mode.
+    encoding : Encoding
+        On the network's device.
+    class_names : tuple of str
+        Of the classes 1, 2 ...
+    skeleton : Skeleton, optional
+        Of a network with keypoints.
 
     Yields
     ------
@@ -60,26 +80,27 @@ def detect_in_encoding(
         if encoded is None:
             encoded = yield from encode_again(network, encoding, window, index)
         part = yield from relay(
-            _detect_in_window(network, encoding, encoded, class_names),
+            _detect_in_window(network, encoding, encoded, class_names, skeleton),
             partial(Progress, index, total, "Finding objects"),
         )
         parts.append(part)
         yield Progress(index + 1, total, "Finding objects")
     if total == 1:
         return renumbered(concatenate(parts))
-    margin = max(SEAM_MARGIN, 0.1 * encoding.object_size)
+    margin = max(SEAM_MARGIN, 0.1 * (encoding.object_size or 0.0))
     return join(parts, [_to_image(w, encoding) for w in encoding.plan], margin)
 
 
 def encode_again(
-    network: MaskRCNN, encoding: Encoding, window: Window, index: int
+    network: FasterRCNN, encoding: Encoding, window: Window, index: int
 ) -> Generator[Progress, None, EncodedWindow]:
     """Encode a window that the memory budget did not allow to keep."""
     if encoding.pixels is None:
         raise ValueError("the encoding lacks the pixels of a window that was not kept")
+    place = None if encoding.object_size is None else window
     return (
         yield from relay(
-            encode_window(network, encoding.pixels, window, encoding.precision),
+            encode_window(network, encoding.pixels, place, encoding.precision),
             partial(Progress, index, len(encoding.plan), "Encoding"),
         )
     )
@@ -94,18 +115,62 @@ def _to_image(window: Window, encoding: Encoding) -> Window:
 
 
 def _detect_in_window(
-    network: MaskRCNN,
+    network: FasterRCNN,
     encoding: Encoding,
     encoded: EncodedWindow,
     class_names: tuple[str, ...],
+    skeleton: Skeleton | None,
 ) -> Generator[None, None, Instances]:
     shape = shape_of(encoded)
     boxes, scores, class_ids = detect_boxes(
         network, encoded.features, encoded.proposals, shape, encoding.precision
     )
     yield
+    has_masks = network.roi_heads.has_mask()
+    found = replace(
+        empty_instances(encoding.image_shape, class_names), has_masks=has_masks
+    )
+    if skeleton is not None:
+        nowhere = np.zeros((0, len(skeleton.names), 3), np.float32)
+        found = replace(found, keypoints=nowhere, skeleton=skeleton)
     if not len(boxes):
-        return empty_instances(encoding.image_shape, class_names)
+        return found
+    in_image = _boxes_in_image(boxes.cpu(), encoding, encoded)
+    corners = in_image.numpy().astype(np.float32)
+    if has_masks:
+        grids = yield from _all_mask_grids(
+            network, encoded, boxes, class_ids, encoding.precision
+        )
+        masks, offsets = paste_masks(grids, in_image, encoding.image_shape)
+    else:
+        masks, offsets = (), np.floor(corners[:, 1::-1]).astype(np.int64)
+    keypoints = None
+    if skeleton is not None:
+        points = yield from keypoints_of(
+            network, encoded.features, boxes, shape, encoding.precision
+        )
+        keypoints = _points_in_image(points, encoding, encoded).numpy()
+    return replace(
+        found,
+        boxes=corners,
+        class_ids=class_ids.cpu().numpy(),
+        scores=scores.cpu().numpy(),
+        masks=masks,
+        offsets=offsets,
+        ids=np.arange(1, len(boxes) + 1, dtype=np.int64),
+        keypoints=keypoints,
+        warnings=_warnings(network, encoding, encoded, scores),
+    )
+
+
+def _all_mask_grids(
+    network: MaskRCNN,
+    encoded: EncodedWindow,
+    boxes: Tensor,
+    class_ids: Tensor,
+    precision: torch.dtype,
+) -> Generator[None, None, Tensor]:
+    """Run the mask head over all boxes of a window, with pauses."""
     chunks: list[Tensor] = []
     for start in range(0, len(boxes), MASK_CHUNK):
         part = slice(start, start + MASK_CHUNK)
@@ -115,27 +180,43 @@ def _detect_in_window(
                 encoded.features,
                 boxes[part],
                 class_ids[part],
-                shape,
-                encoding.precision,
+                shape_of(encoded),
+                precision,
             )
         )
         yield
+    return torch.cat(chunks)
+
+
+def _boxes_in_image(
+    boxes: Tensor, encoding: Encoding, encoded: EncodedWindow
+) -> Tensor:
+    """Take boxes (N, 4) from network pixels of a window to pixels of the image."""
+    if encoding.object_size is None:
+        # With torchvision's own rounding: a mask's edge may hang on it.
+        resized: Tensor = resize_boxes(boxes, shape_of(encoded), encoding.image_shape)
+        return resized
     y0, x0 = encoded.window.outer[:2]
     scale_y, scale_x = encoding.scale
     scale = torch.tensor([scale_x, scale_y, scale_x, scale_y])
-    in_image = (boxes.cpu() + torch.tensor([x0, y0, x0, y0])) / scale
-    masks, offsets = paste_masks(torch.cat(chunks), in_image, encoding.image_shape)
-    return Instances(
-        image_shape=encoding.image_shape,
-        boxes=in_image.numpy().astype(np.float32),
-        class_ids=class_ids.cpu().numpy(),
-        scores=scores.cpu().numpy(),
-        masks=masks,
-        offsets=offsets,
-        ids=np.arange(1, len(boxes) + 1, dtype=np.int64),
-        class_names=class_names,
-        warnings=_warnings(network, encoded, scores),
+    return (boxes + torch.tensor([x0, y0, x0, y0])) / scale
+
+
+def _points_in_image(
+    points: Tensor, encoding: Encoding, encoded: EncodedWindow
+) -> Tensor:
+    """Likewise keypoints (N, K, 3), of which x and y move."""
+    if encoding.object_size is None:
+        resized: Tensor = resize_keypoints(
+            points, shape_of(encoded), encoding.image_shape
+        )
+        return resized
+    y0, x0 = encoded.window.outer[:2]
+    scale_y, scale_x = encoding.scale
+    places = (points[..., :2] + torch.tensor([x0, y0])) / torch.tensor(
+        [scale_x, scale_y]
     )
+    return torch.cat([places, points[..., 2:]], dim=2)
 
 
 def shape_of(encoded: EncodedWindow) -> tuple[int, int]:
@@ -145,23 +226,25 @@ def shape_of(encoded: EncodedWindow) -> tuple[int, int]:
 
 
 def _warnings(
-    network: MaskRCNN, encoded: EncodedWindow, scores: Tensor
+    network: FasterRCNN, encoding: Encoding, encoded: EncodedWindow, scores: Tensor
 ) -> tuple[str, ...]:
     warnings = []
     cap = network.roi_heads.detections_per_img
-    if len(scores) >= cap:
+    # torchvision's cap is low and its floor too: it is often reached by mere noise.
+    least = 0.0 if encoding.object_size is not None else SURE_SCORE
+    if len(scores) >= cap and float(scores.min()) >= least:
         warnings.append(
             f"The cap of {cap} objects was reached, and further ones were dropped; "
             "raise max_detections"
         )
-    sure = int((scores >= 0.5).sum())
+    sure = int((scores >= SURE_SCORE).sum())
     if encoded.proposals_full and sure >= CROWDED * len(encoded.proposals):
         warnings.append(PROPOSAL_WARNING)
     return tuple(warnings)
 
 
 def detect_boxes(
-    network: MaskRCNN,
+    network: FasterRCNN,
     features: dict[str, Tensor],
     proposals: Tensor,
     shape: tuple[int, int],

@@ -25,7 +25,11 @@ LABELS_ENDING = "_labels"
 
 
 def image_plane(
-    array: Any, *, channel: int | None = None, rgb: bool | None = None
+    array: Any,
+    *,
+    channel: int | None = None,
+    rgb: bool | None = None,
+    keep_8_bit: bool = False,
 ) -> NDArray[np.float32]:
     """Turn one image into the three-channel plane that the networks take.
 
@@ -39,6 +43,9 @@ def image_plane(
         multichannel images as the mean of their scaled channels.
     rgb : bool, optional
         Whether the last axis is colour; by default it is when it has 3 or 4 entries.
+    keep_8_bit : bool
+        Divide 8-bit colours by 255 and leave it at that: networks trained on
+        photographs expect it. Everything else is scaled.
 
     Returns
     -------
@@ -65,12 +72,21 @@ def image_plane(
                 )
             grey = scale_intensity(image[..., channel])
         elif count in (3, 4) and rgb is not False:
+            if keep_8_bit and is_8_bit_colour(image):
+                colours: NDArray[np.float32] = image[..., :3].astype(np.float32)
+                colours /= 255
+                return colours
             # One scale for all three: scaling each alone would change the hue.
             return scale_intensity(image[..., :3])
         else:
             scaled = [scale_intensity(image[..., index]) for index in range(count)]
             grey = np.mean(scaled, axis=0, dtype=np.float32)
     return np.repeat(grey[..., np.newaxis], 3, axis=2)
+
+
+def is_8_bit_colour(image: NDArray[Any]) -> bool:
+    """Whether an array is a photograph as files hold it: (H, W, 3 or 4), uint8."""
+    return image.ndim == 3 and image.shape[2] in (3, 4) and image.dtype == np.uint8
 
 
 def _checked(image: NDArray[Any]) -> NDArray[Any]:

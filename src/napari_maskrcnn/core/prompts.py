@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 MAX_PROPOSALS = 32
 # Sides of the boxes that are tried around a point, in typical object sizes.
 POINT_SIDES = (0.7, 1.0, 1.4)
+# The same in network pixels, where no object size is known: those that torchvision's
+# anchors have.
+UNKNOWN_SIDES = (32.0, 64.0, 128.0, 256.0, 512.0)
 # A person says that there is an object: a mask fainter than the threshold is lifted to
 # it, so that a prompt never comes back empty.
 LIFTED = 0.5
@@ -152,7 +155,8 @@ class Prompter:
             raise ValueError(f"class_id must be from 1 to {count}, got {class_id}")
         if not self.network.roi_heads.has_mask():
             raise ValueError(
-                "this network gives boxes without masks, so prompts draw nothing"
+                "this model gives boxes only, and a prompt asks for a mask: choose a "
+                "model that gives masks"
             )
 
     @property
@@ -186,12 +190,12 @@ class Prompter:
         """Return the proposals that hold a point, and boxes of the typical size."""
         place = self._to_window(encoded, [x, y])
         near = encoded.proposals[holds(encoded.proposals, place)][:MAX_PROPOSALS]
-        size = self.encoding.object_size * self._scale[:2]
+        sides: tuple[float, ...] = UNKNOWN_SIDES
+        size = np.ones(2)
+        if self.encoding.object_size is not None:
+            sides, size = POINT_SIDES, self.encoding.object_size * self._scale[:2]
         half = torch.tensor(size, dtype=near.dtype, device=near.device) / 2
-        made = [
-            torch.cat([place - side * half, place + side * half])
-            for side in POINT_SIDES
-        ]
+        made = [torch.cat([place - side * half, place + side * half]) for side in sides]
         height, width = shape_of(encoded)
         limits = torch.tensor([width, height] * 2, device=near.device)
         return torch.cat([near, torch.stack(made).clamp(min=0).minimum(limits)])

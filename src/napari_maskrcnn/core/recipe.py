@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from .instances import Instances
 
 # Detections are kept down to this score, and up to this overlap of their boxes, so that
-# sliders can move without the network. Thresholds beyond them change nothing.
+# sliders can move without the network. Thresholds beyond them change nothing. Models
+# that resize whole images have torchvision's instead: 0.05, 0.5 and 100.
 SCORE_FLOOR = 0.1
 NMS_CEILING = 0.5
 MAX_DETECTIONS = 2000
@@ -23,16 +24,17 @@ _NAME: tuple[_Kinds, str] = ((str,), "a name")
 _NUMBER: tuple[_Kinds, str] = ((int, float), "a number")
 _NUMBER_OR_NULL: tuple[_Kinds, str] = ((int, float, type(None)), "a number or null")
 _WHOLE: tuple[_Kinds, str] = ((int,), "a whole number")
+_WHOLE_OR_NULL: tuple[_Kinds, str] = ((int, type(None)), "a whole number or null")
 _KINDS: dict[str, tuple[_Kinds, str]] = {
     "model": _NAME,
     "object_size": _NUMBER_OR_NULL,
-    "channel": ((int, type(None)), "a whole number or null"),
+    "channel": _WHOLE_OR_NULL,
     "score_threshold": _NUMBER_OR_NULL,
     "mask_threshold": _NUMBER,
     "nms_threshold": _NUMBER,
     "min_area": _WHOLE,
     "classes": ((list,), "a list of names"),
-    "max_detections": _WHOLE,
+    "max_detections": _WHOLE_OR_NULL,
     "device": _NAME,
 }
 
@@ -47,7 +49,8 @@ class Recipe:
         Name of a model or path of a checkpoint.
     object_size : float, optional
         Typical object size in pixels of the image: the square root of its box area.
-        By default it is found by a first quick pass.
+        By default it is found by a first quick pass. Models that resize every image to
+        one size take no account of it, and warn.
     channel : int, optional
         The channel of a multichannel image; see `core.images.image_plane`.
     score_threshold : float, optional
@@ -59,8 +62,9 @@ class Recipe:
         Smallest area in pixels.
     classes : tuple of str
         Names of the classes to keep; empty keeps all.
-    max_detections : int
-        The most objects that a window of the image may give.
+    max_detections : int, optional
+        The most objects that a window of the image may give; by default what suits the
+        model: see `Detector.detect`.
     device : str
         See `core.devices.choose_device`.
 
@@ -78,7 +82,7 @@ class Recipe:
     nms_threshold: float = 0.2
     min_area: int = 0
     classes: tuple[str, ...] = ()
-    max_detections: int = MAX_DETECTIONS
+    max_detections: int | None = None
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -93,7 +97,7 @@ class Recipe:
             raise ValueError(f"channel must not be negative, got {self.channel}")
         if self.min_area < 0:
             raise ValueError(f"min_area must not be negative, got {self.min_area}")
-        if self.max_detections < 1:
+        if self.max_detections is not None and self.max_detections < 1:
             raise ValueError(
                 f"max_detections must be at least 1, got {self.max_detections}"
             )

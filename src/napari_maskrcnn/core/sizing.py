@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import torch
     from numpy.typing import NDArray
-    from torchvision.models.detection import MaskRCNN
+    from torchvision.models.detection import FasterRCNN
 
 # Object sizes, in pixels of the image, that the passes assume, the commonest first. A
 # network trained with scale jitter finds objects within a factor of two of each.
@@ -66,7 +66,7 @@ class _Pass:
 
 
 def estimate_object_size(
-    network: MaskRCNN,
+    network: FasterRCNN,
     plane: NDArray[np.float32],
     native_size: float,
     precision: torch.dtype,
@@ -81,7 +81,7 @@ def estimate_object_size(
 
     Parameters
     ----------
-    network : MaskRCNN
+    network : FasterRCNN
         In evaluation mode.
     plane : ndarray
         Shape (H, W, 3), float32 in [0, 1].
@@ -123,7 +123,7 @@ def _within(ratio: float, factor: float) -> bool:
 
 
 def _look(
-    network: MaskRCNN,
+    network: FasterRCNN,
     plane: NDArray[np.float32],
     scale: float,
     precision: torch.dtype,

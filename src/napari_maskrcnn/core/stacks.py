@@ -14,7 +14,7 @@ from .batch import TABLE_HEADER, FileResult, object_rows, overlay
 from .images import LABELS_ENDING, MAX_CHANNELS, image_plane
 from .instances import MAX_UINT16
 from .progress import Progress, relay
-from .steady import Pace, SteadySize, frame_words, has_object_size
+from .steady import Pace, SteadySize, frame_words
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -123,8 +123,9 @@ def segment_stack(
     FileResult
         With `frames`.
     """
-    size = SteadySize(recipe, has_size=has_object_size(detector))
-    pace, object_size, taken = Pace(), 0.0, 0
+    size = SteadySize(recipe, has_size=detector.native_size is not None)
+    object_size: float | None = None
+    pace, taken = Pace(), 0
     frames: list[Instances] = []
     with replacing(out / f"{path.stem}_overlay.tif", keep_suffix=True) as drawn:
         for index, image in enumerate(stack):

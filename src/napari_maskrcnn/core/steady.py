@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -43,12 +43,12 @@ class SteadySize:
         self._measuring = has_size and recipe.object_size is None
         self._sizes: list[float] = []
 
-    def saw(self, object_size: float, instances: Instances) -> None:
+    def saw(self, object_size: float | None, instances: Instances) -> None:
         """Note a frame's object size in pixels, and its detections, unfiltered."""
-        if not self._measuring:
+        if not self._measuring or object_size is None:
             return
         sure = instances.scores >= instances.score_threshold
-        self._sizes += [float(object_size)] * int(np.count_nonzero(sure))
+        self._sizes += [object_size] * int(np.count_nonzero(sure))
         if len(self._sizes) >= ENOUGH_OBJECTS:
             self._measuring = False
             size = sorted(self._sizes)[len(self._sizes) // 2]
@@ -82,8 +82,3 @@ def frame_words(done: int, total: int, pace: Pace, word: str = "frame") -> str:
     """Return what is being done: ``"Frame 12 of 100, 3.4 frames/s"``."""
     text = f"{word.capitalize()} {done + 1} of {total}"
     return text if pace.rate is None else f"{text}, {rate_words(pace.rate, word)}"
-
-
-def has_object_size(detector: Any) -> bool:
-    """Whether a detector's model rescales images by the size of their objects."""
-    return "object_size" in detector.config

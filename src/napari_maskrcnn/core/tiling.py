@@ -143,6 +143,9 @@ def concatenate(parts: Sequence[Instances]) -> Instances:
         masks=tuple(mask for part in parts for mask in part.masks),
         offsets=np.concatenate([part.offsets for part in parts]),
         ids=np.arange(1, count + 1, dtype=np.int64),
+        keypoints=None
+        if first.keypoints is None
+        else np.concatenate([part.keypoints for part in parts]),
         warnings=tuple(dict.fromkeys(w for part in parts for w in part.warnings)),
     )
 

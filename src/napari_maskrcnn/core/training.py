@@ -15,9 +15,11 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .architectures import build
-from .checkpoints import SCORE_THRESHOLD, Checkpoint
+from .checkpoint_config import SCORE_THRESHOLD
+from .checkpoints import Checkpoint
 from .dataset import AnnotatedImage, sampling_weights
 from .devices import choose_device, memory_format
+from .kinds import output_kind
 from .progress import relay
 from .training_batches import draw_batch, prefetched
 from .training_config import TrainConfig, learning_rate
@@ -99,6 +101,7 @@ def train(
         When there is nothing to learn from, the folder belongs to another run, or the
         loss is no longer finite.
     """
+    _check_masks(config)
     _check_images(annotated)
     training, held_out = split(annotated, config.validation_fraction, config.seed)
     run = Run(run_folder, config.to_dict(), [item.name for item in annotated])
@@ -135,6 +138,14 @@ def train(
             run.save(state)
             yield TrainProgress(state.step, fraction, state.seconds, {}, validation)
     return _finished(state, config, annotated, held_out, run)
+
+
+def _check_masks(config: TrainConfig) -> None:
+    if output_kind(config.architecture) != "masks":
+        raise ValueError(
+            f"only networks that give masks are trained from nothing, and "
+            f"{config.architecture} gives {output_kind(config.architecture)} only"
+        )
 
 
 def _check_images(annotated: Sequence[AnnotatedImage]) -> None:
@@ -265,7 +276,7 @@ def _validate(
 
     if not held_out:
         return {}
-    checkpoint = Checkpoint(_checkpoint_config(config), averaged_state(state.average))
+    checkpoint = Checkpoint(checkpoint_config(config), averaged_state(state.average))
     return (
         yield from relay(
             validation_scores(checkpoint, held_out, device=str(state.device)),
@@ -280,12 +291,16 @@ def averaged_state(average: AveragedModel) -> dict[str, Tensor]:
     return dict(network.state_dict())
 
 
-def _checkpoint_config(config: TrainConfig) -> dict[str, Any]:
+def checkpoint_config(config: TrainConfig) -> dict[str, Any]:
+    """Return the configuration of the checkpoint that a run will give."""
+    size: dict[str, Any] = {"object_size": config.native_size}
+    if config.image_size is not None:
+        size = {"image_size": list(config.image_size)}
     return {
         "architecture": {"name": config.architecture, "arguments": config.arguments},
         "class_names": list(config.class_names),
         "description": config.description,
-        "object_size": config.native_size,
+        **size,
     }
 
 
@@ -302,7 +317,7 @@ def _finished(
     score_threshold = metrics.pop("score_threshold", SCORE_THRESHOLD)
     return Checkpoint(
         {
-            **_checkpoint_config(config),
+            **checkpoint_config(config),
             "score_threshold": score_threshold,
             "provenance": {
                 **provenance(),

@@ -38,6 +38,7 @@ def draw_batch(
             rng,
             crop=config.crop,
             native_size=config.native_size,
+            image_size=config.image_size,
             augmentation=config.augmentation_at(step),
         )
         for pick in picks

@@ -25,6 +25,9 @@ class TrainConfig:
         One line for the list of models.
     native_size : float
         Object size in pixels that the network sees; images are rescaled to it.
+    image_size : tuple of int, optional
+        In place of an object size: shorter side, and limit of the longer, that every
+        image is resized to, as torchvision's networks do.
     steps : int
         Optimiser steps, when ``minutes`` is not given.
     minutes : float, optional
@@ -67,6 +70,7 @@ class TrainConfig:
     class_names: tuple[str, ...] = ("object",)
     description: str = ""
     native_size: float = 40.0
+    image_size: tuple[int, int] | None = None
     steps: int = 5000
     minutes: float | None = None
     batch_size: int = 4
@@ -94,6 +98,13 @@ class TrainConfig:
                 )
         if self.minutes is not None and self.minutes <= 0:
             raise ValueError(f"minutes must be positive, got {self.minutes}")
+        if self.image_size is not None and not (
+            0 < self.image_size[0] <= self.image_size[1]
+        ):
+            raise ValueError(
+                "image_size must be the shorter side and the most of the longer one, "
+                f"got {self.image_size}"
+            )
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(
                 f"validation_fraction must be in [0, 1), got {self.validation_fraction}"
@@ -128,6 +139,8 @@ class TrainConfig:
                 values["augmentation"] = Augmentation(**values["augmentation"])
             if "class_names" in values:
                 values["class_names"] = tuple(values["class_names"])
+            if values.get("image_size") is not None:
+                values["image_size"] = tuple(values["image_size"])
             return cls(**values)
         except TypeError as error:
             raise ValueError(f"wrong training configuration: {error}") from None

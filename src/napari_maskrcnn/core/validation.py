@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .checkpoints import SCORE_THRESHOLD
+from .checkpoint_config import SCORE_THRESHOLD
 from .detector import Detector
 from .metrics import evaluate
 from .progress import exhaust
@@ -48,9 +48,11 @@ def validation_scores(
     detector = Detector(checkpoint, device)
     truth = [item.label_image for item in annotated]
     kept = []
+    whole = detector.image_size is not None
     for item in annotated:
-        recipe = Recipe(object_size=max(1.0, item.object_size))
-        _, instances = exhaust(detector.segment(item.image, recipe))
+        size = None if whole else max(1.0, item.object_size)
+        recipe = Recipe(object_size=size)
+        _, instances = exhaust(detector.segment(item.seen(whole=whole), recipe))
         kept.append(instances)
         yield
     results = []

@@ -12,7 +12,7 @@ from threading import Semaphore
 from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core.progress import Progress, relay
-from napari_maskrcnn.core.steady import Pace, SteadySize, frame_words, has_object_size
+from napari_maskrcnn.core.steady import Pace, SteadySize, frame_words
 from napari_maskrcnn.viewer.layers import PlaneSource
 from napari_maskrcnn.viewer.torch_start import import_torch
 from napari_maskrcnn.viewer.warm_up import warm_up_drawing
@@ -73,9 +73,10 @@ class Outcome:
     instances: Instances
 
     @property
-    def object_size(self) -> float:
-        """The size of the objects that was used, in pixels."""
-        return float(self.encoding.object_size)
+    def object_size(self) -> float | None:
+        """The size of the objects that was used, in pixels, if any was."""
+        size: float | None = self.encoding.object_size
+        return size
 
     @property
     def largest_area(self) -> int:
@@ -209,7 +210,7 @@ def segment_planes(
     warm_up_drawing()
     yield Progress(0, 0, "Reading the image")
     detector = yield from load_detector(loaded, recipe)
-    size = SteadySize(recipe, has_size=has_object_size(detector))
+    size = SteadySize(recipe, has_size=detector.native_size is not None)
     pace, total = Pace(), len(job.planes)
     for done, plane in enumerate(job.planes):
         words = frame_words(done, total, pace, job.word)

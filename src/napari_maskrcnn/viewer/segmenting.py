@@ -77,8 +77,8 @@ class Run:
         What the planes are painted into, once one is.
     ids : ndarray, optional
         The ids that this layer had when the first plane was painted.
-    object_size : float
-        As used for the newest plane.
+    object_size : float or None
+        As used for the newest plane; None for models that see whole images.
     largest_area : int
         Of all detections.
     began : float, optional
@@ -95,7 +95,7 @@ class Run:
     warned: set[str] = field(default_factory=set)
     labels: weakref.ref[Labels] | None = None
     ids: NDArray[np.int64] | None = None
-    object_size: float = 0.0
+    object_size: float | None = None
     largest_area: int = 0
     began: float | None = None
 

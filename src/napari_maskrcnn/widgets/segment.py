@@ -280,7 +280,7 @@ class SegmentWidget(Dock):
         self._update_device()
 
     def _on_finished(self, run: Run) -> None:
-        if self.size_auto.isChecked():
+        if self.size_auto.isChecked() and run.object_size is not None:
             self.size_box.setValue(run.object_size)
         if run.largest_area:
             largest = max(100, run.largest_area, int(self.area_slider.value()))

@@ -47,6 +47,9 @@ def with_classes(checkpoint: Checkpoint, class_names: Sequence[str]) -> Checkpoi
     for prefix, rows in _ROWS.items():
         for kind in ("weight", "bias"):
             key = f"{prefix}.{kind}"
+            if key not in state:
+                # A network without a mask branch.
+                continue
             state[key] = _with_rows(state[key], rows, known, names)
     return Checkpoint({**checkpoint.config, "class_names": names}, state)
 

@@ -11,7 +11,8 @@ from napari_maskrcnn.core import preload  # noqa: F401
 
 import torch
 
-from napari_maskrcnn.core.checkpoints import SCORE_THRESHOLD, Checkpoint
+from napari_maskrcnn.core.checkpoint_config import SCORE_THRESHOLD
+from napari_maskrcnn.core.checkpoints import Checkpoint
 from napari_maskrcnn.core.devices import (
     choose_device,
     inference_precision,
@@ -98,7 +99,8 @@ class FineTuneJob:
             chosen.training,
             replay[0] if config.replay_share else (),
             config,
-            float(checkpoint.config["object_size"]),
+            checkpoint.object_size,
+            checkpoint.image_size,
             folder / VIEWS_NAME if folder else None,
         )
         # Of several processes one measures for all.

@@ -17,6 +17,8 @@ from napari_maskrcnn.core.progress import relay
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.core.validation import SCORE_THRESHOLDS, best_score_threshold
 
+from .box_scores import box_scores
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
@@ -43,7 +45,8 @@ class Judge:
 
     AP is TP / (TP + FP + FN), mean over the images. With several classes an object of
     the wrong class is both a false positive and a false negative. What is predicted for
-    the most part on unreviewed ground does not count. Object sizes are taken from the
+    the most part on unreviewed ground does not count. Of a model that gives boxes only,
+    boxes are compared. Object sizes are taken from the
     annotation, overlap and mask thresholds from the default recipe. Each model is
     judged at the score threshold that suits it best: heads that just began to learn are
     less sure of themselves than old ones, and not worse for it.
@@ -106,9 +109,10 @@ class Judge:
         if index in self.encodings and not self._trunk_changed:
             return self.encodings[index]
         item = self.annotated[index]
-        recipe = Recipe(object_size=max(1.0, item.object_size))
+        whole = self.detector.image_size is not None
+        recipe = Recipe(object_size=None if whole else max(1.0, item.object_size))
         encoding = yield from relay(
-            self.detector.encode_steps(item.image, recipe), _nothing
+            self.detector.encode_steps(item.seen(whole=whole), recipe), _nothing
         )
         used = sum(kept.nbytes for kept in self.encodings.values())
         if not self._trunk_changed and used + encoding.nbytes <= self._budget:
@@ -200,6 +204,8 @@ def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _image_scores(item: AnnotatedImage, found: Instances) -> dict[str, float]:
+    if not found.has_masks:
+        return box_scores(item, found, THRESHOLDS)
     planes, names = _planes(item, found), item.class_names
     result = {
         f"ap{round(100 * t)}": ap

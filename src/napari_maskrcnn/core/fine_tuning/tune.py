@@ -174,12 +174,13 @@ def fine_tune(
     ------
     ValueError
         When there is nothing to learn from, classes do not agree, the folder belongs
-        to another run, or the loss is no longer finite.
+        to another run, the model gives keypoints, or the loss is no longer finite.
     """
     if not isinstance(checkpoint, Checkpoint):
         path = find_model(checkpoint)
         parent = parent or path.stem
         checkpoint = read_checkpoint(path)
+    check_kind(checkpoint)
     config = (config or FineTuneConfig()).filled()
     known = checkpoint.config["class_names"]
     chosen = plan(known, annotated, config)
@@ -198,6 +199,15 @@ def fine_tune(
     finally:
         job.close()
     return _result(job)
+
+
+def check_kind(checkpoint: Checkpoint) -> None:
+    """Raise ValueError for a model that cannot be fine-tuned."""
+    if checkpoint.output_kind == "keypoints":
+        raise ValueError(
+            "keypoint networks cannot be fine-tuned here: annotations have masks and "
+            "no keypoints. Models that give masks or boxes can be"
+        )
 
 
 def _learn(job: FineTuneJob) -> Generator[FineTuneProgress, None, None]:
@@ -272,6 +282,7 @@ def advise(
     device : str
         See `core.devices.choose_device`.
     """
+    check_kind(checkpoint)
     with_objects = [item for item in annotated if item.has_objects][:ADVICE_IMAGES]
     if not with_objects:
         raise ValueError("none of the images holds a reviewed object")

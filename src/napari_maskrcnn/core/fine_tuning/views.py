@@ -60,8 +60,8 @@ class Views:
         What to learn from.
     config : FineTuneConfig
         With its augmentation spelt out.
-    native_size : float
-        Object size in pixels that the network sees.
+    native_size, image_size
+        What the model's images are resized by; see `core.dataset.random_view`.
     folder : Path, optional
         Where what does not fit into memory may go; all that is in it is deleted, now
         and at the end.
@@ -73,10 +73,12 @@ class Views:
         items: Sequence[AnnotatedImage],
         replay: Sequence[AnnotatedImage],
         config: FineTuneConfig,
-        native_size: float,
+        native_size: float | None,
+        image_size: tuple[int, int] | None,
         folder: Path | None,
     ) -> None:
-        self.cut, self.config, self.native_size = cut, config, native_size
+        self.cut, self.config = cut, config
+        self._native_size, self._image_size = native_size, image_size
         self.items = [*items, *replay]
         self._weights = (_weights(items), _weights(replay) if replay else None)
         self._own = len(items)
@@ -130,7 +132,8 @@ class Views:
                 item,
                 rng,
                 crop=config.crop,
-                native_size=self.native_size,
+                native_size=self._native_size,
+                image_size=self._image_size,
                 augmentation=config.augmentation or Augmentation(),
             )
             if len(target["labels"]) or "unreviewed" not in target:

@@ -1,0 +1,144 @@
+"""A checkpoint's configuration: what it must say, and what it means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .kinds import KINDS
+from .skeletons import Skeleton
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# Of models whose file names none.
+SCORE_THRESHOLD = 0.5
+# As of torchvision's networks: the shorter side, and the most that the longer may have.
+IMAGE_SIZE = (800, 1333)
+
+
+def checked_config(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a configuration if nothing is missing or wrong.
+
+    Parameters
+    ----------
+    config : dict
+        Of a checkpoint; see ``docs/models.md`` for its keys.
+    name : str
+        Of the file, for messages.
+
+    Raises
+    ------
+    ValueError
+        When a key is missing, or its value makes no sense.
+    """
+    for key in _REQUIRED:
+        if key not in config:
+            raise ValueError(f"the configuration of {name} lacks {key!r}")
+    for key, (fits, words) in {**_REQUIRED, **_OPTIONAL}.items():
+        if key in config and not fits(config[key]):
+            raise ValueError(
+                f"{key} in the configuration of {name} must be {words}, "
+                f"got {config[key]!r}"
+            )
+    if not {"object_size", "image_size"} & config.keys():
+        raise ValueError(
+            f"the configuration of {name} lacks 'object_size', or 'image_size' "
+            "in its place"
+        )
+    if {"object_size", "image_size"} <= config.keys():
+        raise ValueError(
+            f"the configuration of {name} has both object_size and image_size: "
+            "one of them says how images are resized"
+        )
+    # What is unknown is said when it is to be built.
+    kind = KINDS.get(config["architecture"]["name"])
+    if kind == "keypoints" and "keypoints" not in config:
+        raise ValueError(f"the configuration of {name} lacks 'keypoints'")
+    return config
+
+
+def score_threshold(config: Mapping[str, Any]) -> float:
+    """Return the score from which on a model's objects are shown by default."""
+    return float(config.get("score_threshold", SCORE_THRESHOLD))
+
+
+def object_size(config: Mapping[str, Any]) -> float | None:
+    """Return the object size in pixels that the network sees, or None."""
+    size = config.get("object_size")
+    return None if size is None else float(size)
+
+
+def image_size(config: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return (shorter side, limit of the longer) that images are resized to, or None.
+
+    None for a model with an object size.
+    """
+    size = config.get("image_size")
+    return None if size is None else (int(size[0]), int(size[1]))
+
+
+def skeleton(config: Mapping[str, Any]) -> Skeleton | None:
+    """Return names and bones of the keypoints; None for a network without."""
+    keypoints = config.get("keypoints")
+    if keypoints is None:
+        return None
+    bones = tuple((int(a), int(b)) for a, b in keypoints.get("bones", ()))
+    return Skeleton(tuple(keypoints["names"]), bones)
+
+
+def _is_architecture(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and isinstance(value.get("arguments"), dict)
+    )
+
+
+def _are_names(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(name, str) for name in value)
+    )
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 < value < float("inf")
+
+
+def _is_fraction(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= 1
+
+
+def _is_image_size(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(type(side) is int for side in value)
+        and 0 < value[0] <= value[1]
+    )
+
+
+def _are_keypoints(value: Any) -> bool:
+    if not isinstance(value, dict) or not _are_names(value.get("names")):
+        return False
+    bones = value.get("bones", [])
+    count = len(value["names"])
+    return isinstance(bones, list) and all(
+        isinstance(bone, (list, tuple))
+        and len(bone) == 2
+        and all(type(end) is int and 0 <= end < count for end in bone)
+        for bone in bones
+    )
+
+
+_REQUIRED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "architecture": (_is_architecture, "a name with arguments"),
+    "class_names": (_are_names, "a list of names"),
+}
+_OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "object_size": (_is_size, "a positive number"),
+    "image_size": (_is_image_size, "the shorter side and the most of the longer one"),
+    "keypoints": (_are_keypoints, "names, and bones as pairs of their positions"),
+    "score_threshold": (_is_fraction, "a number from 0 to 1"),
+}

@@ -61,9 +61,10 @@ class Instances:
     has_masks : bool
         False for networks that give boxes, or boxes and keypoints, only.
     keypoints : ndarray or None
-        Shape (N, K, 3), float32: x and y in pixels of the image, pixel edges as of the
-        boxes, and a score (any real number; torchvision's is a logit). None for
-        networks without keypoints.
+        Shape (N, K, 3), float32: x and y in pixels of the image, and a score (any real
+        number; torchvision's is a logit). Places count as in the annotations that the
+        network learnt from; COCO's, which torchvision takes as they are, count pixels:
+        the middle of the first one is 0. None for networks without keypoints.
     skeleton : Skeleton or None
         Names and bones of the keypoints.
 

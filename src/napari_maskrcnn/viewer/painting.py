@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_maskrcnn.viewer.approved import kept_of
+from napari_maskrcnn.viewer.features import write_features
 from napari_maskrcnn.viewer.layers import (
     UINT16_MAX,
     LabelsPlane,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 GIVES_WAY = 0.5
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class PlaneRecord:
     """What is kept of one segmented plane.
 
@@ -74,6 +76,18 @@ class PlaneRecord:
     encoded_as: tuple[Any, ...] = ()
     recipe: Recipe | None = None
     said: Any = None
+
+    def count(self) -> int:
+        """Return how many objects the plane has."""
+        pixels = self.target.pixels
+        pixels = pixels[pixels > 0]
+        if pixels.dtype.itemsize <= 2:
+            return int(np.count_nonzero(np.bincount(pixels)))
+        return int(np.unique(pixels).size)
+
+    def live(self, *, keep_edited: bool) -> Repaint:
+        """Begin a change, with a look at what a person changed or approved."""
+        return Repaint(self, kept_of(self) if keep_edited else Edits())
 
 
 def with_free_ids(instances: Instances, taken: NDArray[np.int64]) -> Instances:
@@ -172,6 +186,11 @@ class Repaint:
         )
         image.reshape(-1)[self._where] = self._values
         return image
+
+    def finish(self) -> None:
+        """Make what was shown one undo step, and let the table follow."""
+        self.commit()
+        write_features(self.record)
 
     def commit(self) -> bool:
         """Make what was shown one undo step; return whether anything changed."""

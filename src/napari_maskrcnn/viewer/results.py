@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_maskrcnn.viewer.approved import with_approved
+from napari_maskrcnn.viewer.kept import EncodingBudget, Kept
 from napari_maskrcnn.viewer.layers import (
     LabelsPlane,
     Plane,
-    current_plane,
     image_layers,
     is_usable,
 )
@@ -21,11 +21,8 @@ from napari_maskrcnn.viewer.painting import (
     remember_decisions,
     with_free_ids,
 )
-from napari_maskrcnn.viewer.settings import encoding_budget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
@@ -33,33 +30,22 @@ if TYPE_CHECKING:
     from napari_maskrcnn.viewer.jobs import Outcome
 
 
-class Results:
-    """The results of a session; layers are referred to weakly.
+class Results(Kept[PlaneRecord]):
+    """What is kept of images whose objects have masks, and their Labels layers."""
 
-    Parameters
-    ----------
-    viewer : weakref.ref of ViewerModel
-        The viewer.
-    """
-
-    def __init__(self, viewer: weakref.ref[ViewerModel]) -> None:
-        self._viewer = viewer
+    def __init__(
+        self, viewer: weakref.ref[ViewerModel], budget: EncodingBudget | None = None
+    ) -> None:
+        super().__init__(viewer, budget)
         self._outputs: weakref.WeakKeyDictionary[Image, weakref.ref[Labels]] = (
-            weakref.WeakKeyDictionary()
-        )
-        self._records: weakref.WeakKeyDictionary[Image, dict[Plane, PlaneRecord]] = (
             weakref.WeakKeyDictionary()
         )
 
     # ---- looking
 
-    def __iter__(self) -> Iterator[PlaneRecord]:
-        """Iterate over what is kept, the newest of an image last."""
-        return iter([r for planes in self._records.values() for r in planes.values()])
-
-    def images(self) -> list[Image]:
-        """Return the images of which something is kept."""
-        return list(self._records)
+    def target_of(self, image: Image) -> Labels | None:
+        """Return the Labels layer that holds the instances of an image, if any."""
+        return self.labels_of(image)
 
     def labels_of(self, image: Image) -> Labels | None:
         """Return the Labels layer that holds the instances of an image, if any."""
@@ -75,21 +61,6 @@ class Results:
         images = image_layers(viewer) if viewer is not None else []
         return next((x for x in images if self.labels_of(x) is labels), None)
 
-    def record_of(self, image: Image) -> PlaneRecord | None:
-        """Return what is kept of the plane of an image that is shown."""
-        viewer = self._viewer()
-        if viewer is None or image not in self._records or image.ndim < 2:
-            return None
-        return self.records_of(image).get(current_plane(image, viewer))
-
-    def records_of(self, image: Image) -> dict[Plane, PlaneRecord]:
-        """Return what is kept of the planes of an image, by plane."""
-        labels = self.labels_of(image)
-        kept = self._records.get(image, {})
-        return {
-            p: record for p, record in kept.items() if record.target.layer is labels
-        }
-
     def record_in(self, layer: Labels, plane: Plane) -> PlaneRecord | None:
         """Return what is kept of a plane of a Labels layer."""
         for planes in self._records.values():
@@ -98,27 +69,10 @@ class Results:
                 return record
         return None
 
-    def encoded(self, image: Image, plane: Plane) -> PlaneRecord | None:
-        """Return what is kept of a plane with an encoding, its layer there or gone."""
-        record = self._records.get(image, {}).get(plane)
-        return record if record is not None and record.encoding is not None else None
-
     def ids_taken(self, layer: Labels) -> NDArray[np.int64]:
         """Return the ids of all detections of a layer, those now hidden included."""
         taken = [r.instances.ids for r in self if r.target.layer is layer]
         return np.concatenate([np.empty(0, np.int64), *taken])
-
-    def count(self, image: Image) -> int | None:
-        """Return how many objects the shown plane has, None before it has a result."""
-        record = self.record_of(image)
-        if record is None:
-            return None
-        pixels = record.target.pixels
-        return (
-            int(np.count_nonzero(np.bincount(pixels[pixels > 0])))
-            if (pixels.dtype.itemsize <= 2)
-            else int(np.unique(pixels[pixels > 0]).size)
-        )
 
     # ---- keeping
 
@@ -180,41 +134,12 @@ class Results:
                 taken.append(record.instances.ids)
         return np.unique(np.concatenate([np.empty(0, np.int64), *taken]))
 
-    def keep(self, image: Image, record: PlaneRecord) -> None:
-        """Keep a plane's record, in the place of an older one."""
-        planes = self._records.setdefault(image, {})
-        planes.pop(record.target.plane, None)  # so that the newest comes last
-        planes[record.target.plane] = record
-        self._keep_within_budget(record)
-
-    def keep_encoding(self, record: PlaneRecord, encoding: Any, key: Any) -> None:
-        """Keep an encoding of a plane that another part of the plugin made."""
-        record.encoding, record.encoded_as = encoding, key
-        self._keep_within_budget(record)
-
-    def _keep_within_budget(self, newest: PlaneRecord) -> None:
-        """Drop the oldest encodings; the newest always stays."""
-        room = encoding_budget() - _encoded_bytes(newest)
-        for record in reversed(list(self)):
-            if record is newest or record.encoding is None:
-                continue
-            room -= _encoded_bytes(record)
-            if room < 0:
-                record.encoding = None
-
     def forget(self, layer: Any) -> None:
         """Let go of an image, or of the images whose instances a layer holds."""
         self._outputs.pop(layer, None)
-        self._records.pop(layer, None)
-        for image, planes in list(self._records.items()):
-            if any(record.target.layer is layer for record in planes.values()):
-                self._records.pop(image)
+        super().forget(layer)
 
     def clear(self) -> None:
         """Let go of everything."""
-        self._records.clear()
+        super().clear()
         self._outputs.clear()
-
-
-def _encoded_bytes(record: PlaneRecord) -> int:
-    return int(record.encoding.nbytes) if record.encoding is not None else 0

@@ -41,11 +41,12 @@ from napari_maskrcnn.viewer.layers import (
 from napari_maskrcnn.viewer.painting import ids_in
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Layer
     from numpy.typing import NDArray
 
     from napari_maskrcnn.core.recipe import Recipe
     from napari_maskrcnn.viewer.frames import Frames
+    from napari_maskrcnn.viewer.kept import Kept
     from napari_maskrcnn.viewer.layers import Plane
     from napari_maskrcnn.viewer.session import Session
 
@@ -73,8 +74,10 @@ class Run:
         How many planes are painted.
     failures : list of str
         A sentence for each plane that could not be read.
-    labels : weakref.ref of Labels, optional
-        What the planes are painted into, once one is.
+    kept : Kept, optional
+        Where the results go, once there is one.
+    layer : weakref.ref of Layer, optional
+        The layer they are painted or drawn into.
     ids : ndarray, optional
         The ids that this layer had when the first plane was painted.
     object_size : float or None
@@ -93,7 +96,8 @@ class Run:
     done: int = 0
     failures: list[str] = field(default_factory=list)
     warned: set[str] = field(default_factory=set)
-    labels: weakref.ref[Labels] | None = None
+    kept: Kept[Any] | None = None
+    layer: weakref.ref[Layer] | None = None
     ids: NDArray[np.int64] | None = None
     object_size: float | None = None
     largest_area: int = 0
@@ -162,13 +166,13 @@ class Segmenting(QObject):
         reference = weakref.ref(image)
         if frames is None:
             plane = current_plane(image, viewer)
-            record = session.results.encoded(image, plane)
+            record = session.kept_of(image).encoded(image, plane)
             kept = record and KeptEncoding(record.encoding, record.encoded_as)
             self._run = Run(reference, recipe, keep_edited, (plane,))
             source = plane_source(image, plane)
             session.jobs.start(segment_plane, session.loaded, source, recipe, kept)
             return
-        records = session.results.records_of(image)
+        records = session.kept_of(image).records_of(image)
         planes = frames.planes
         if frames.skip_done:
             planes = tuple(plane for plane in planes if plane not in records)
@@ -193,7 +197,7 @@ class Segmenting(QObject):
             return
         if run.image() is layer:
             self._stop("The image was closed, so the run was stopped")
-        elif run.labels is not None and run.labels() is layer:
+        elif run.layer is not None and run.layer() is layer:
             self._stop("The layer of the result was closed, so the run was stopped")
 
     def _stop(self, sentence: str) -> None:
@@ -226,11 +230,12 @@ class Segmenting(QObject):
             name = f"{run.word.capitalize()} {result.plane.label}"
             run.failures.append(f"{name} could not be read: {result.error}")
             return
+        if run.kept is not None and run.layer is not None:
+            if run.kept.target_of(image) is not run.layer():
+                # It was given another array, for example.
+                self._stop("The layer of the result was changed; the run was stopped")
+                return
         labels = session.results.labels_of(image)
-        if run.labels is not None and run.labels() is not labels:
-            # It was given another array, for example.
-            self._stop("The layer of the result was changed, so the run was stopped")
-            return
         if run.ids is None:
             run.ids = ids_in(labels) if labels is not None else np.empty(0, np.int64)
             if labels is not None:
@@ -244,8 +249,8 @@ class Segmenting(QObject):
             one_of=len(run.planes),
             ids=self._ids_now(run.ids, labels),
         )
-        labels = session.results.labels_of(image)
-        run.labels = weakref.ref(labels) if labels is not None else None
+        run.kept = session.kept_of(image)
+        run.layer = weakref.ref(run.kept.target_of(image))
         self._note(run, result.outcome)
 
     def _ids_now(

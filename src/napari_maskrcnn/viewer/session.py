@@ -15,10 +15,11 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_maskrcnn.viewer.approved import kept_of
+from napari_maskrcnn.viewer.drawn_results import DrawnResults
 from napari_maskrcnn.viewer.features import has_table, update_features, write_features
 from napari_maskrcnn.viewer.history import history_of
 from napari_maskrcnn.viewer.jobs import LoadedModel
+from napari_maskrcnn.viewer.kept import EncodingBudget, Kept
 from napari_maskrcnn.viewer.layers import (
     LabelsPlane,
     Plane,
@@ -28,8 +29,6 @@ from napari_maskrcnn.viewer.layers import (
     image_layers,
     unwrap,
 )
-from napari_maskrcnn.viewer.ledger import Edits
-from napari_maskrcnn.viewer.painting import PlaneRecord, Repaint
 from napari_maskrcnn.viewer.results import Results
 from napari_maskrcnn.viewer.segmenting import Segmenting
 from napari_maskrcnn.viewer.workers import JobRunner
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
     from napari_maskrcnn.core.recipe import Recipe
     from napari_maskrcnn.viewer.frames import Frames
     from napari_maskrcnn.viewer.jobs import Outcome
+    from napari_maskrcnn.viewer.kept import Live
+    from napari_maskrcnn.viewer.painting import PlaneRecord
 
 # How long the pixels must rest before the table of objects follows them.
 SETTLE_MS = 300
@@ -108,8 +109,14 @@ class Session(QObject):
         self.loaded = LoadedModel()
         self.jobs = JobRunner(self)
         self.segmenting = Segmenting(self)
-        self.results = Results(self._viewer)
-        self._live: Repaint | None = None
+        budget = EncodingBudget()
+        self.results = Results(self._viewer, budget)
+        self.drawn = DrawnResults(self._viewer, budget)
+        # Which of the two has the newest result of an image.
+        self._newest: weakref.WeakKeyDictionary[Image, Kept[Any]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._live: Live | None = None
         self._writing = False
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
@@ -163,6 +170,18 @@ class Session(QObject):
         elif has_table(layer):
             update_features(layer, plane)
 
+    def kept_of(self, image: Image) -> Kept[Any]:
+        """Return where the newest result of an image is: in `results` or `drawn`."""
+        return self._newest.get(image, self.results)
+
+    def record_of(self, image: Image) -> Any:
+        """Return what the last run kept of the plane that is shown, None if nothing."""
+        return self.kept_of(image).record_of(image)
+
+    def count(self, image: Image) -> int | None:
+        """Return how many objects the shown plane has, None before it has a result."""
+        return self.kept_of(image).count(image)
+
     def ids_taken(self, layer: Labels) -> NDArray[np.int64]:
         """Return the ids of all detections of a layer, those now hidden included."""
         return self.results.ids_taken(layer)
@@ -212,7 +231,7 @@ class Session(QObject):
         one_of: int = 1,
         ids: NDArray[np.int64] | None = None,
     ) -> None:
-        """Keep a result and paint it into the Labels layer of the image.
+        """Keep a result and show it: in a Labels layer, or as boxes and keypoints.
 
         Parameters
         ----------
@@ -232,6 +251,29 @@ class Session(QObject):
             The ids in the layer; by default its pixels are asked.
         """
         self.commit()
+        if outcome.instances.has_masks:
+            self._take_masks(image, plane, outcome, recipe, keep_edited, one_of, ids)
+            self._newest[image] = self.results
+        else:
+            drawn = self.drawn.new_record(
+                image, plane, outcome, keep_edited=keep_edited
+            )
+            drawn.live(keep_edited=keep_edited).show(recipe)
+            self.drawn.keep(image, drawn)
+            self._newest[image] = self.drawn
+        if one_of == 1 or self.plane_of(image) == plane:
+            self.shown_changed.emit()
+
+    def _take_masks(
+        self,
+        image: Image,
+        plane: Plane,
+        outcome: Outcome,
+        recipe: Recipe,
+        keep_edited: bool,
+        one_of: int,
+        ids: NDArray[np.int64] | None,
+    ) -> None:
         labels = self.results.labels_of(image)
         count = len(outcome.instances) * one_of
         target = LabelsPlane(labels or self._add_labels(image, count), plane)
@@ -243,8 +285,6 @@ class Session(QObject):
             # Undo would lead to an empty layer that nobody has seen.
             forget_history(target.layer)
         self.results.keep(image, record)
-        if one_of == 1 or self.plane_of(target.layer) == plane:
-            self.shown_changed.emit()
 
     def _add_labels(self, image: Image, count: int) -> Labels:
         viewer = self.viewer
@@ -262,12 +302,11 @@ class Session(QObject):
         layer, plane = record.target.layer, record.target.plane
         history = history_of(layer)
         history.flush()
-        edits = kept_of(record) if keep_edited else Edits()
-        if not step and (edits or history.may_write_into(plane)):
-            forget_history(layer)
         self._writing = True
         try:
-            repaint = Repaint(record, edits)
+            repaint = record.live(keep_edited=keep_edited)
+            if not step and (repaint.edits or history.may_write_into(plane)):
+                forget_history(layer)
             repaint.show(recipe)
             if step:
                 repaint.commit()
@@ -290,15 +329,14 @@ class Session(QObject):
         To be followed by `commit` when the slider rests.  Returns whether there was
         anything to paint.
         """
-        record = self.results.record_of(image)
+        record = self.record_of(image)
         if record is None:
             return False
         self._writing = True
         try:
             if self._live is None or self._live.record is not record:
                 self.commit()
-                edits = kept_of(record) if keep_edited else Edits()
-                self._live = Repaint(record, edits)
+                self._live = record.live(keep_edited=keep_edited)
             self._live.show(recipe)
         finally:
             self._writing = False
@@ -313,8 +351,7 @@ class Session(QObject):
             return
         self._writing = True
         try:
-            live.commit()
-            write_features(live.record)
+            live.finish()
         finally:
             self._writing = False
         self.shown_changed.emit()
@@ -336,6 +373,7 @@ class Session(QObject):
     def _on_removed(self, event: Any) -> None:
         layer = event.value
         self.results.forget(layer)
+        self.drawn.forget(layer)
         if self._live is not None and self._live.record.target.layer is layer:
             self._live = None
         self.layers_changed.emit()
@@ -380,4 +418,5 @@ class Session(QObject):
         self._live = None
         self._settle.stop()
         self.results.clear()
+        self.drawn.clear()
         self.loaded = LoadedModel()

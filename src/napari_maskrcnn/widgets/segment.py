@@ -252,7 +252,7 @@ class SegmentWidget(Dock):
         plane = self.session.plane_of(image) if image is not None else None
         has_frames = self.frames_row.show_image(image, plane)
         self._form.setRowVisible(self.frames_row, has_frames)
-        count = self.session.results.count(image) if image is not None else None
+        count = self.session.count(image) if image is not None else None
         if image is None:
             text = ""
         elif count is None:

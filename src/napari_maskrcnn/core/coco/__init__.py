@@ -11,22 +11,27 @@ from napari_maskrcnn.core.coco.document import (
 )
 from napari_maskrcnn.core.coco.errors import CocoError, Fault
 from napari_maskrcnn.core.coco.joined import joined, parted
-from napari_maskrcnn.core.coco.objects import CocoObjects
+from napari_maskrcnn.core.coco.keypoints import KEYPOINT_THRESHOLD, coco_keypoints
+from napari_maskrcnn.core.coco.objects import CocoObjects, Extent, box_extent
 from napari_maskrcnn.core.coco.overlaps import corrected, with_whole_masks
 from napari_maskrcnn.core.coco.planes import plane_images, split, write_planes
 from napari_maskrcnn.core.coco.read import read_coco
 from napari_maskrcnn.core.coco.write import WriteSummary, write_coco, write_steps
 
 __all__ = [
+    "KEYPOINT_THRESHOLD",
     "Category",
     "CocoDataset",
     "CocoError",
     "CocoImage",
     "CocoObjects",
+    "Extent",
     "Fault",
     "Source",
     "WriteSummary",
+    "box_extent",
     "check",
+    "coco_keypoints",
     "corrected",
     "joined",
     "parted",

@@ -15,16 +15,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_maskrcnn.core.coco.errors import Fault
+    from napari_maskrcnn.core.skeletons import Skeleton
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A class as COCO lists it; `extra` keeps the keys that are not ours."""
+    """A class as COCO lists it; `extra` keeps the keys that are not ours.
+
+    The skeleton names its keypoints; None for a class that has none.
+    """
 
     id: int
     name: str
     supercategory: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    skeleton: Skeleton | None = None
 
 
 @dataclass(frozen=True, slots=True)

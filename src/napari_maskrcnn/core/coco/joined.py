@@ -14,6 +14,8 @@ from napari_maskrcnn.core.coco.values import whole
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_maskrcnn.core.skeletons import Skeleton
+
 # The key of an annotation that says of which table it is, and under which label.
 LAYER_KEY = "layer"
 
@@ -30,7 +32,7 @@ def joined(parts: Sequence[tuple[str, CocoObjects]]) -> CocoObjects:
     Raises
     ------
     ValueError
-        If there is no table or the shapes differ.
+        If there is no table, the shapes differ, or a class has two sets of keypoints.
     """
     if not parts:
         raise ValueError("there is no table of objects to join")
@@ -70,8 +72,20 @@ def joined(parts: Sequence[tuple[str, CocoObjects]]) -> CocoObjects:
             for name, table in parts
             for label, extra in zip(table.ids.tolist(), table.extras, strict=True)
         ),
+        keypoints=tuple(points for table in tables for points in table.keypoints),
+        skeletons=_skeletons(tables),
+        extents=tuple(known for table in tables for known in table.extents),
         **columns,
     )
+
+
+def _skeletons(tables: Sequence[CocoObjects]) -> dict[str, Skeleton]:
+    skeletons: dict[str, Skeleton] = {}
+    for table in tables:
+        for name, skeleton in table.skeletons.items():
+            if skeletons.setdefault(name, skeleton).names != skeleton.names:
+                raise ValueError(f"two layers name the keypoints of {name!r} otherwise")
+    return skeletons
 
 
 def parted(objects: CocoObjects) -> dict[str, CocoObjects]:

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_maskrcnn.core.coco import extract
-from napari_maskrcnn.core.coco.runs import gathered
+from napari_maskrcnn.core.coco.keypoints import coco_keypoints
+from napari_maskrcnn.core.coco.runs import Runs, gathered
 from napari_maskrcnn.core.instances import Instances
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari_maskrcnn.core.coco.runs import Runs
+    from numpy.typing import NDArray
+
+    from napari_maskrcnn.core.skeletons import Skeleton
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extent:
+    """Outline, area and box of an object where they are known better than by pixels.
+
+    They are what a file says of an object that nobody changed, or a box that never had
+    pixels, and are written as they are: pixels would cost them their decimals.
+    """
+
+    segmentation: Any
+    area: float
+    bbox: Sequence[float]
+
+
+def box_extent(box: Sequence[float] | NDArray[Any]) -> Extent:
+    """Return the extent of an object that is only a box x0, y0, x1, y1."""
+    x0, y0, x1, y1 = (float(value) for value in box)
+    return Extent([], (x1 - x0) * (y1 - y0), [x0, y0, x1 - x0, y1 - y0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +69,14 @@ class CocoObjects:
         and a small object over a large one of the same order.
     extras : tuple of dict
         Keys of each annotation that are not ours.
+    keypoints : tuple of (ndarray or None)
+        For each object ``(K, 3)`` float64, x, y and v as in the file; None for an
+        object without. All None if not given.
+    skeletons : dict of str to Skeleton
+        The names and bones of the keypoints, by class name.
+    extents : tuple of (Extent or None)
+        What to write of an object's extent instead of its pixels; None for one of
+        which the pixels say all. All None if not given.
     """
 
     runs: Runs
@@ -61,6 +91,16 @@ class CocoObjects:
     annotation_ids: np.ndarray
     orders: np.ndarray
     extras: tuple[Mapping[str, Any], ...]
+    keypoints: tuple[NDArray[np.float64] | None, ...] = ()
+    skeletons: Mapping[str, Skeleton] = field(default_factory=dict)
+    extents: tuple[Extent | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("keypoints", "extents"):
+            if len(getattr(self, name)) != len(self.ids):
+                if getattr(self, name):
+                    raise ValueError(f"{name} has not one entry for each of the ids")
+                object.__setattr__(self, name, (None,) * len(self.ids))
 
     def __len__(self) -> int:
         """Return the number of objects."""
@@ -78,15 +118,20 @@ class CocoObjects:
         Parameters
         ----------
         instances : Instances
-            Pixels are those of ``instances.mask(i)``.
+            Pixels are those of ``instances.mask(i)``; without masks there are none,
+            and the boxes are those of the instances. Keypoints become COCO's by
+            `keypoints.coco_keypoints`.
         **columns
             ``track_ids``, ``reviewed``, ``crowd``: one value an object.
         """
-        runs = extract.from_masks(
-            [instances.mask(number) for number in range(len(instances))],
-            instances.offsets,
-            instances.image_shape,
-        )
+        if instances.has_masks:
+            runs = extract.from_masks(
+                [instances.mask(number) for number in range(len(instances))],
+                instances.offsets,
+                instances.image_shape,
+            )
+        else:
+            runs = gathered(instances.image_shape, len(instances), [])
         objects = _filled(
             runs,
             instances.ids,
@@ -102,7 +147,15 @@ class CocoObjects:
         # A network may give boxes only; where there are masks, theirs are tight.
         without_mask = runs.areas() == 0
         objects.boxes[without_mask] = instances.boxes[without_mask]
-        return objects
+        if not instances.has_masks:
+            objects = replace(objects, extents=tuple(map(box_extent, objects.boxes)))
+        if instances.keypoints is None or instances.skeleton is None:
+            return objects
+        return replace(
+            objects,
+            keypoints=tuple(coco_keypoints(instances.keypoints)),
+            skeletons=dict.fromkeys(instances.class_names, instances.skeleton),
+        )
 
     @classmethod
     def from_label_image(
@@ -143,6 +196,8 @@ class CocoObjects:
             annotation_ids=self.annotation_ids[indices],
             orders=self.orders[indices],
             extras=tuple(self.extras[number] for number in indices.tolist()),
+            keypoints=tuple(self.keypoints[number] for number in indices.tolist()),
+            extents=tuple(self.extents[number] for number in indices.tolist()),
         )
 
     def to_instances(self, *, crowd: bool = False) -> Instances:

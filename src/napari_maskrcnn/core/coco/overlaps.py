@@ -105,7 +105,9 @@ def _with_whole_masks(
     shown = replace(
         shown,
         annotation_ids=_taken_over(shown, seen, "annotation_ids"),
-        extras=_extras(shown, seen),
+        extras=_by_label(shown, seen, seen.extras, {}),
+        keypoints=_by_label(shown, seen, seen.keypoints, None),
+        skeletons={**known.skeletons, **shown.skeletons},
     )
     changed = painted != label_image
     touched = np.union1d(painted[changed], label_image[changed])
@@ -145,9 +147,11 @@ def _taken_over(shown: CocoObjects, known: CocoObjects, name: str) -> np.ndarray
     return column
 
 
-def _extras(shown: CocoObjects, known: CocoObjects) -> tuple[Any, ...]:
-    of = dict(zip(known.ids.tolist(), known.extras, strict=True))
-    return tuple(of.get(label, {}) for label in shown.ids.tolist())
+def _by_label(
+    shown: CocoObjects, known: CocoObjects, values: Sequence[Any], default: Any
+) -> tuple[Any, ...]:
+    of = dict(zip(known.ids.tolist(), values, strict=True))
+    return tuple(of.get(label, default) for label in shown.ids.tolist())
 
 
 def _painted(known: CocoObjects, painted: np.ndarray) -> np.ndarray:
@@ -208,10 +212,17 @@ def _joined(
     both["orders"][kept] = known.orders.max(initial=0) + 1 if len(known) else 0
     both["orders"][taken] = known.orders[whole]
     extras = (*shown.extras, *(known.extras[number] for number in unseen.tolist()))
+    rest = [known.keypoints[number] for number in unseen.tolist()]
+    extents = [None] * len(shown) + [known.extents[number] for number in unseen]
+    for number, other in zip(taken.tolist(), whole.tolist(), strict=True):
+        extents[number] = known.extents[other]
     return CocoObjects(
         runs=runs,
         class_names=shown.class_names,
         boxes=boxes,
         extras=extras,
+        keypoints=(*shown.keypoints, *rest),
+        skeletons=shown.skeletons,
+        extents=tuple(extents),
         **both,
     )

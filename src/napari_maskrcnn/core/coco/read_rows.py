@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from napari_maskrcnn.core.coco.document import Category
-from napari_maskrcnn.core.coco.objects import CocoObjects
+from napari_maskrcnn.core.coco.keypoints import (
+    missing_names,
+    read_keypoints,
+    read_skeleton,
+    unnamed_skeleton,
+)
+from napari_maskrcnn.core.coco.objects import CocoObjects, Extent
 from napari_maskrcnn.core.coco.shapes import Shapes
 from napari_maskrcnn.core.coco.values import number, numbers, shown, whole
 
@@ -18,11 +24,12 @@ if TYPE_CHECKING:
     Report: TypeAlias = Callable[[str, str, str], None]
     Row: TypeAlias = dict[str, Any]
 
-_CATEGORY_KEYS = frozenset(("id", "name", "supercategory"))
+_CATEGORY_KEYS = frozenset(("id", "name", "supercategory", "keypoints", "skeleton"))
 _ANNOTATION_KEYS = frozenset(
     (
         *("id", "image_id", "category_id", "segmentation", "area", "bbox", "iscrowd"),
         *("score", "track_id", "reviewed", "label_id", "z_order"),
+        *("keypoints", "num_keypoints"),
     )
 )
 _LARGEST_SCORE = 1e30  # of 32-bit numbers
@@ -48,12 +55,22 @@ def read_categories(
             report(f"category {category_id}", "is there twice", "the first one is kept")
         else:
             _add_category(categories, category_id, row, report)
-    used = Counter(whole(row.get("category_id")) for row in annotations)
-    for category_id, count in used.items():
-        if category_id is not None and category_id not in categories:
-            name = f"category {category_id}"
-            report(name, f"is used by {count} annotations and not listed", "added")
+    used: dict[int, list[Row]] = {}
+    for row in annotations:
+        category_id = whole(row.get("category_id"))
+        if category_id is not None:
+            used.setdefault(category_id, []).append(row)
+    for category_id, rows in used.items():
+        name = f"category {category_id}"
+        if category_id not in categories:
+            report(name, f"is used by {len(rows)} annotations and not listed", "added")
             _add_category(categories, category_id, {"name": name}, report)
+        count = 0 if categories[category_id].skeleton else missing_names(rows)
+        if count:
+            report(name, f"does not name its {count} keypoints", "they are numbered")
+            categories[category_id] = replace(
+                categories[category_id], skeleton=unnamed_skeleton(count)
+            )
     return categories
 
 
@@ -78,7 +95,10 @@ def _add_category(
         done = "kept; a new export gives it an id from 1"
         report(where, "some readers take an id below 1 for none", done)
     extra = {key: value for key, value in row.items() if key not in _CATEGORY_KEYS}
-    categories[category_id] = Category(category_id, name, supercategory, extra)
+    skeleton = read_skeleton(row, where, report)
+    categories[category_id] = Category(
+        category_id, name, supercategory, extra, skeleton
+    )
 
 
 def read_objects(
@@ -89,13 +109,19 @@ def read_objects(
     report: Report,
 ) -> CocoObjects:
     """Return the objects of one image; `names` are what faults call its rows."""
+    faulty: set[str] = set()
+
+    def noting(name: str, what: str, done: str) -> None:
+        faulty.add(name)
+        report(name, what, done)
+
     class_ids = {category_id: k for k, category_id in enumerate(categories, start=1)}
     classes = [class_ids.get(whole(row.get("category_id"))) for row in rows]  # type: ignore[arg-type]
     for row, name, class_id in zip(rows, names, classes, strict=True):
         if class_id is None:
             report(name, f"category_id is {shown(row.get('category_id'))}", "skipped")
     usable = [place for place, class_id in enumerate(classes) if class_id is not None]
-    shapes = Shapes(image_shape, lambda i, *words: report(names[usable[i]], *words))
+    shapes = Shapes(image_shape, lambda i, *words: noting(names[usable[i]], *words))
     taken = [shapes.add(rows[place].get("segmentation")) for place in usable]
     runs, failed = shapes.to_runs()
     areas, boxes = runs.areas().tolist(), runs.boxes().tolist()
@@ -103,7 +129,7 @@ def read_objects(
     for i, place in enumerate(usable):
         if not taken[i] or i in failed:
             continue
-        box = _box(rows[place], names[place], boxes[i], areas[i], report)
+        box = _box(rows[place], names[place], boxes[i], areas[i], noting)
         if box is not None:
             boxes[i] = box
             kept.append(i)
@@ -114,8 +140,9 @@ def read_objects(
         [rows[place] for place in chosen],
         [names[place] for place in chosen],
         np.array([classes[place] for place in chosen], dtype=np.int64),
-        tuple(category.name for category in categories.values()),
-        report,
+        list(categories.values()),
+        noting,
+        faulty,
     )
 
 
@@ -149,12 +176,17 @@ def _table(
     rows: list[Row],
     names: list[str],
     class_ids: np.ndarray,
-    class_names: tuple[str, ...],
+    categories: list[Category],
     report: Report,
+    faulty: set[str],
 ) -> CocoObjects:
     for row, name in zip(rows, names, strict=True):
         if number(row.get("area")) is None:
             report(name, f"area is {shown(row.get('area'))}", "counted in the mask")
+    extents = tuple(
+        None if name in faulty else _extent(row)
+        for row, name in zip(rows, names, strict=True)
+    )
     columns = [
         _optional(row, name, report) for row, name in zip(rows, names, strict=True)
     ]
@@ -165,7 +197,7 @@ def _table(
         runs=runs,
         ids=_labels(rows, names, report),
         class_ids=class_ids,
-        class_names=class_names,
+        class_names=tuple(category.name for category in categories),
         scores=np.array(scores, dtype=np.float64),
         track_ids=np.array(tracks, dtype=np.int64),
         reviewed=np.array(reviewed, dtype=bool),
@@ -177,7 +209,40 @@ def _table(
             {key: value for key, value in row.items() if key not in _ANNOTATION_KEYS}
             for row in rows
         ),
+        keypoints=tuple(
+            _keypoints(row, categories[class_id - 1], name, report)
+            for row, class_id, name in zip(rows, class_ids, names, strict=True)
+        ),
+        skeletons={
+            category.name: category.skeleton
+            for category in categories
+            if category.skeleton is not None
+        },
+        extents=extents,
     )
+
+
+def _keypoints(row: Row, category: Category, name: str, report: Report) -> Any:
+    """Return the keypoints of an annotation; those of a class without any go."""
+    if category.skeleton is None:
+        if row.get("keypoints"):
+            what = f"keypoints, which {category.name!r} has none of"
+            report(name, what, "read without keypoints")
+        return None
+    return read_keypoints(row, len(category.skeleton.names), name, report)
+
+
+def _extent(row: Row) -> Extent | None:
+    """Return how an annotation gives its extent, None if in an unusual way."""
+    bbox, area = numbers(row.get("bbox"), 4), number(row.get("area"))
+    if bbox is None or area is None:
+        return None
+    segmentation = row.get("segmentation") or []
+    if isinstance(segmentation, list) and any(
+        set(map(type, ring)) - {int, float} for ring in segmentation
+    ):
+        return None
+    return Extent(segmentation, area, bbox)
 
 
 def _optional(

@@ -28,7 +28,8 @@ class Written:
     Parameters
     ----------
     segmentations : list
-        A list of polygons, an RLE, or an empty list for an object without a pixel.
+        A list of polygons, an RLE, or an empty list for an object without a pixel; in
+        mode "auto" as it was read, where that is known.
     objects : CocoObjects
         The objects as the segmentations show them: holes that had to go are filled.
     polygons, rles, boxes : int
@@ -57,8 +58,14 @@ def written_segmentations(objects: CocoObjects, mode: Mode, name: str) -> Writte
     if mode == "polygon" and outlines is not None:
         as_rle = np.zeros_like(has_mask)
         objects, outlines = _without_holes(objects, outlines, name, faults)
+    segmentations = _segmentations(objects.runs, has_mask, as_rle, outlines)
+    if mode == "auto":
+        for number, known in enumerate(objects.extents):
+            if known is not None and has_mask[number]:
+                segmentations[number] = known.segmentation
+                as_rle[number] = isinstance(known.segmentation, dict)
     return Written(
-        _segmentations(objects.runs, has_mask, as_rle, outlines),
+        segmentations,
         objects,
         polygons=int((has_mask & ~as_rle).sum()),
         rles=int(as_rle.sum()),
@@ -84,9 +91,15 @@ def _segmentations(
 def _without_pixels(
     objects: CocoObjects, has_mask: np.ndarray, name: str
 ) -> list[Fault]:
+    """Report objects that should have pixels; those that are boxes need none."""
     return [
-        Fault(f"{name}, label {label}", "has no pixel", "written as its box only")
-        for label in objects.ids[~has_mask].tolist()
+        Fault(
+            f"{name}, label {objects.ids[number]}",
+            "has no pixel",
+            "written as its box only",
+        )
+        for number in np.flatnonzero(~has_mask).tolist()
+        if objects.extents[number] is None
     ]
 
 

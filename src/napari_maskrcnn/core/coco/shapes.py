@@ -47,8 +47,7 @@ class Shapes:
         if isinstance(segmentation, dict):
             return self._add_rle(number, segmentation)
         if segmentation is None or segmentation == []:
-            self.report(number, "has no segmentation", "kept as its box only")
-            return True
+            return True  # an object that has only a box
         if isinstance(segmentation, list):
             return self._add_polygons(number, segmentation)
         what = f"segmentation is {shown(segmentation)}"

@@ -14,9 +14,10 @@ from napari_maskrcnn.core.coco.document import Category
 from napari_maskrcnn.core.coco.errors import CocoError, Fault
 from napari_maskrcnn.core.coco.ids import FreeIds
 from napari_maskrcnn.core.coco.json_file import LISTS, empty, existing, write_json
+from napari_maskrcnn.core.coco.keypoints import keypoint_keys, skeleton_keys
 from napari_maskrcnn.core.coco.objects import CocoObjects
 from napari_maskrcnn.core.coco.segmentations import Mode, written_segmentations
-from napari_maskrcnn.core.coco.values import whole
+from napari_maskrcnn.core.coco.values import shown, whole
 from napari_maskrcnn.core.progress import Progress, exhaust
 
 if TYPE_CHECKING:
@@ -190,6 +191,8 @@ class _Writer:
             "name": category.name,
             "supercategory": category.supercategory,
         }
+        if category.skeleton is not None:
+            row |= skeleton_keys(category.skeleton)
         self.document["categories"].append({**category.extra, **row})
 
     def add(self, image: CocoImage) -> None:
@@ -203,7 +206,10 @@ class _Writer:
             )
         for class_name in objects.class_names:
             if class_name not in self.by_name:
-                self._add_category(Category(self.category_ids.take(), class_name))
+                skeleton = objects.skeletons.get(class_name)
+                self._add_category(
+                    Category(self.category_ids.take(), class_name, skeleton=skeleton)
+                )
         row = {
             **image.extra,
             "id": self.image_ids.take(image.id),
@@ -214,7 +220,24 @@ class _Writer:
         }
         self.document["images"].append(row)
         self.counts["images"] += 1
+        self._name_keypoints(objects)
         self.document["annotations"] += self._annotations(objects, name, row["id"])
+
+    def _name_keypoints(self, objects: CocoObjects) -> None:
+        """Give categories that were listed without keypoints the names of theirs."""
+        if not objects.skeletons:
+            return
+        for row in self.document["categories"]:
+            skeleton = objects.skeletons.get(row.get("name"))
+            if skeleton is None:
+                continue
+            if not row.get("keypoints"):
+                row |= skeleton_keys(skeleton)
+            elif row["keypoints"] != list(skeleton.names):
+                raise CocoError(
+                    f"category {row['name']!r} has other keypoints in "
+                    f"{self.path.name}: {shown(row['keypoints'])}"
+                )
 
     def _file_name(self, given: str | PurePath) -> str:
         """Return the name relative to the data set's folder, or the bare name."""
@@ -317,6 +340,7 @@ class _Writer:
             }
             rows.append(row)
         _add_optional(rows, objects)
+        _with_extents(rows, objects, written.segmentations)
         return rows
 
     def summary(self) -> WriteSummary:
@@ -330,8 +354,22 @@ class _Writer:
         )
 
 
+def _with_extents(
+    rows: list[dict[str, Any]], objects: CocoObjects, segmentations: list[Any]
+) -> None:
+    """Write area and box as they were read, where the segmentation is that read."""
+    for row, known, segmentation in zip(
+        rows, objects.extents, segmentations, strict=True
+    ):
+        if known is not None and segmentation == known.segmentation:
+            row["area"], row["bbox"] = known.area, list(known.bbox)
+
+
 def _add_optional(rows: list[dict[str, Any]], objects: CocoObjects) -> None:
     """Add the keys that only some objects have."""
+    for row, keypoints in zip(rows, objects.keypoints, strict=True):
+        if keypoints is not None:
+            row |= keypoint_keys(keypoints)
     for number in np.flatnonzero(~np.isnan(objects.scores)).tolist():
         rows[number]["score"] = float(objects.scores[number])
     for number in np.flatnonzero(objects.reviewed).tolist():

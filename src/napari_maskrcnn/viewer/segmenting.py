@@ -108,6 +108,13 @@ class Run:
         """What its planes are called."""
         return self.job.word if self.job is not None else "plane"
 
+    def has_layer(self) -> bool:
+        """Whether the layer of its results is as it was, or is still to be made."""
+        image = self.image()
+        if self.kept is None or self.layer is None or image is None:
+            return True
+        return self.kept.target_of(image) is self.layer()
+
     def kept_words(self) -> str:
         """Return what a run that ends before its end leaves behind."""
         if not self.done:
@@ -230,11 +237,10 @@ class Segmenting(QObject):
             name = f"{run.word.capitalize()} {result.plane.label}"
             run.failures.append(f"{name} could not be read: {result.error}")
             return
-        if run.kept is not None and run.layer is not None:
-            if run.kept.target_of(image) is not run.layer():
-                # It was given another array, for example.
-                self._stop("The layer of the result was changed; the run was stopped")
-                return
+        if not run.has_layer():
+            # It was given another array, for example.
+            self._stop("The layer of the result was changed, so the run was stopped")
+            return
         labels = session.results.labels_of(image)
         if run.ids is None:
             run.ids = ids_in(labels) if labels is not None else np.empty(0, np.int64)

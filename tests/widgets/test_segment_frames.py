@@ -154,6 +154,12 @@ def test_four_axes_offer_each_and_all(viewer: Any, widget: SegmentWidget) -> Non
     assert len(set(frames.planes)) == 12
 
 
+def test_it_fits_a_dock_of_320_pixels(viewer: Any, widget: SegmentWidget) -> None:
+    viewer.add_image(np.zeros((2000, 8, 8), np.uint8))
+    choose(widget, "All 2,000 frames")
+    assert widget.run_button.parentWidget().minimumSizeHint().width() <= 300
+
+
 def test_planes_are_counted_beside_the_shown_axes() -> None:
     plane = Plane((0, 2), (1,))
     assert stack_axes(plane, (5, 3, 7)) == [1]

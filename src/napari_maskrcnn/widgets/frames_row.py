@@ -146,5 +146,5 @@ def _number(tip: str) -> QSpinBox:
     box.setToolTip(tip)
     box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
     # napari's style leaves room for the buttons that are not there.
-    box.setStyleSheet("QSpinBox { min-width: 34px; padding: 1px 4px; }")
+    box.setStyleSheet("QSpinBox { min-width: 30px; padding: 1px 2px; }")
     return box

@@ -21,6 +21,7 @@ from .images import (
     read_image,
     write_array,
 )
+from .outlines import outlines
 from .progress import Progress, relay
 
 if TYPE_CHECKING:
@@ -33,16 +34,6 @@ if TYPE_CHECKING:
     from .recipe import Recipe
 
 ANNOTATIONS_NAME, RECIPE_NAME = "annotations.coco.json", "recipe.json"
-TABLE_HEADER = (
-    "index",
-    "class",
-    "score",
-    "area",
-    "x_min",
-    "y_min",
-    "x_max",
-    "y_max",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +102,9 @@ def segment_files(
     """Segment image files and write what was found.
 
     For each image ``a.png``: ``a_labels.tif``, ``a_objects.csv`` and ``a_overlay.png``;
-    for all: ``annotations.coco.json`` and ``recipe.json``. A file that is no image does
-    not stop the others.
+    for all: ``annotations.coco.json`` and ``recipe.json``. A model that gives boxes
+    only has no label images to write, and its overlays show the boxes. A file that is
+    no image does not stop the others.
 
     Parameters
     ----------
@@ -174,11 +166,12 @@ def _segment_file(
         return (yield from segment_stack(detector, path, image, out, recipe, now))
     encoding, kept = yield from relay(detector.segment(image, recipe), lambda: now)
     instances = recipe.apply(kept)
-    label_image = instances.to_label_image()
-    write_array(out / f"{path.stem}{LABELS_ENDING}.tif", label_image)
+    if instances.has_masks:
+        label_image = instances.to_label_image()
+        write_array(out / f"{path.stem}{LABELS_ENDING}.tif", label_image)
     write_objects(out / f"{path.stem}_objects.csv", instances)
     plane = image_plane(image, channel=recipe.channel)
-    write_array(out / f"{path.stem}_overlay.png", overlay(plane, label_image))
+    write_array(out / f"{path.stem}_overlay.png", drawn_over(plane, instances))
     return FileResult(path, instances, encoding.object_size)
 
 
@@ -195,23 +188,48 @@ def _coco_images(result: FileResult, out: Path) -> list[CocoImage]:
 
 
 def write_objects(path: Path, instances: Instances) -> None:
-    """Write the table of objects as CSV, atomically: id, class, score, area, box."""
+    """Write the table of objects as CSV, atomically: id, class, score, area, box.
+
+    Where there are keypoints, x, y and score of each follow, in pixels of the image.
+    """
     with (
         replacing(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(TABLE_HEADER)
+        writer.writerow(object_columns(instances))
         writer.writerows(object_rows(instances))
 
 
+def object_columns(instances: Instances) -> list[str]:
+    """Return the names of the columns of `object_rows`."""
+    columns = [*instances.features(), "x_min", "y_min", "x_max", "y_max"]
+    if instances.keypoints is not None and instances.skeleton is not None:
+        columns += [
+            f"{name}_{part}"
+            for name in instances.skeleton.names
+            for part in ("x", "y", "score")
+        ]
+    return columns
+
+
 def object_rows(instances: Instances) -> Iterator[list[Any]]:
-    """Return the rows of a table of objects, with the columns of `TABLE_HEADER`."""
+    """Return the rows of a table of objects."""
+    points = np.zeros((len(instances), 0), np.float32)
+    if instances.keypoints is not None:
+        points = instances.keypoints.reshape(len(instances), -1)
     columns = instances.features().values()
-    for row in zip(*columns, instances.boxes, strict=True):
-        index, name, score, area, box = row
-        corners = [f"{value:.2f}" for value in box]
-        yield [index, name, f"{score:.4f}", area, *corners]
+    for row in zip(*columns, instances.boxes, points, strict=True):
+        index, name, score, area, box, places = row
+        figures = [f"{value:.2f}" for value in (*box, *places)]
+        yield [index, name, f"{score:.4f}", area, *figures]
+
+
+def drawn_over(plane: NDArray[np.float32], instances: Instances) -> NDArray[np.uint8]:
+    """Draw objects over an image: their masks, or their boxes where there are none."""
+    if instances.has_masks:
+        return overlay(plane, instances.to_label_image())
+    return overlay(plane, outlines(instances))
 
 
 def overlay(plane: NDArray[np.float32], label_image: NDArray[Any]) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .atomic import replacing
-from .batch import TABLE_HEADER, FileResult, object_rows, overlay
+from .batch import FileResult, drawn_over, object_columns, object_rows
 from .images import LABELS_ENDING, MAX_CHANNELS, image_plane
 from .instances import MAX_UINT16
 from .progress import Progress, relay
@@ -99,7 +99,8 @@ def segment_stack(
     """Segment the planes of a stack, and write what was found.
 
     For ``a.tif``: ``a_labels.tif``, shape (T, H, W); ``a_objects.csv``, with a column
-    ``frame``; ``a_overlay.tif``, a page a frame.  Ids are unique over the whole stack;
+    ``frame``; ``a_overlay.tif``, a page a frame.  A model without masks has no label
+    images to write.  Ids are unique over the whole stack;
     frames are not linked.  An automatic object size is measured on the first frames
     and then kept (see `core.steady`).
 
@@ -141,10 +142,10 @@ def segment_stack(
             taken += len(instances)
             frames.append(instances)
             plane = image_plane(image, channel=recipe.channel)
-            picture = overlay(plane, instances.to_label_image())
-            _add_page(drawn, picture, first=index == 0)
+            _add_page(drawn, drawn_over(plane, instances), first=index == 0)
             pace.step()
-    write_label_stack(out / f"{path.stem}{LABELS_ENDING}.tif", frames)
+    if frames[0].has_masks:
+        write_label_stack(out / f"{path.stem}{LABELS_ENDING}.tif", frames)
     write_frames(out / f"{path.stem}_objects.csv", frames)
     return FileResult(path, None, object_size, frames=tuple(frames))
 
@@ -181,12 +182,12 @@ def write_label_stack(path: Path, frames: Sequence[Instances]) -> None:
 
 
 def write_frames(path: Path, frames: Sequence[Instances]) -> None:
-    """Write the objects of all frames as CSV, atomically; see `batch.write_objects`."""
+    """Write the objects of frames as CSV, atomically; as `batch.write_objects` does."""
     with (
         replacing(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(["frame", *TABLE_HEADER])
+        writer.writerow(["frame", *object_columns(frames[0])])
         for index, instances in enumerate(frames):
             writer.writerows([index, *row] for row in object_rows(instances))

@@ -68,7 +68,12 @@ def examples(
     before, after : sequence of Instances
         What the old and the new model find on each.
     """
-    triples = list(zip(annotated, before, after, strict=True))[:MOST]
+    triples = [
+        triple
+        for triple in zip(annotated, before, after, strict=True)
+        # Of boxes alone there is no outline to compare.
+        if triple[1].has_masks
+    ][:MOST]
     found = []
     for item, old, new in triples:
         first = look(item, old)

@@ -87,6 +87,13 @@ def segment(
     classes: Annotated[str | None, typer.Option(help="Names, with commas.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, mps.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A saved recipe.json.")] = None,
+    stack: Annotated[
+        bool | None,
+        typer.Option(
+            "--stack/--no-stack",
+            help="Whether the first axis is time or depth; else the file decides.",
+        ),
+    ] = None,
 ) -> None:
     """Segment images and write labels, tables, overlays and COCO annotations."""
     from dataclasses import replace
@@ -114,7 +121,7 @@ def segment(
 
     detector = load_model(chosen.model, chosen.device)
     failed = 0
-    for event in segment_files(detector, paths, out, chosen):
+    for event in segment_files(detector, paths, out, chosen, stack=stack):
         if isinstance(event, FileResult):
             progress_line("")
             failed += bool(event.error)
@@ -127,13 +134,15 @@ def segment(
 
 
 def _report(result: Any) -> None:
-    if result.instances is None:
+    found = result.frames or (result.instances,)
+    if found[0] is None:
         _fail(f"{result.path.name}: {result.error}")
         return
     size = result.object_size
     note = "" if size is None else f" (object size {size:.0f} px)"
-    typer.echo(f"{result.path.name}: {len(result.instances)} objects{note}")
-    for warning in result.instances.warnings:
+    where = f" in {len(found)} frames" if result.frames else ""
+    typer.echo(f"{result.path.name}: {sum(map(len, found))} objects{where}{note}")
+    for warning in dict.fromkeys(text for x in found for text in x.warnings):
         typer.echo(f"{result.path.name}: {warning}", err=True)
 
 

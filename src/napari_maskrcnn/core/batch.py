@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .atomic import replacing
-from .coco import CocoImage, Source, write_coco
+from .coco import CocoImage, Source, plane_images, write_coco
 from .images import (
     LABELS_ENDING,
     image_files,
@@ -25,7 +25,7 @@ from .outlines import outlines
 from .progress import Progress, relay
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,12 +50,15 @@ class FileResult:
         In pixels, as used; None for a model without one.
     error : str
         Why it failed; empty when it did not.
+    frames : tuple of Instances
+        Of a stack the objects of each frame, in place of `instances`.
     """
 
     path: Path
     instances: Instances | None
     object_size: float | None = None
     error: str = ""
+    frames: tuple[Instances, ...] = ()
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -89,7 +92,12 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
 
 def segment_files(
-    detector: Detector, paths: Sequence[Path], out: Path, recipe: Recipe
+    detector: Detector,
+    paths: Sequence[Path],
+    out: Path,
+    recipe: Recipe,
+    *,
+    stack: bool | None = None,
 ) -> Generator[Progress | FileResult, None, list[FileResult]]:
     """Segment image files and write what was found.
 
@@ -97,6 +105,20 @@ def segment_files(
     for all: ``annotations.coco.json`` and ``recipe.json``. A model that gives boxes
     only has no label images to write, and its overlays show the boxes. A file that is
     no image does not stop the others.
+
+    Parameters
+    ----------
+    detector : Detector
+        The model.
+    paths : sequence of Path
+        The files.
+    out : Path
+        Folder for the results.
+    recipe : Recipe
+        The settings.
+    stack : bool, optional
+        Whether the files are stacks; by default `stacks.is_stack` decides.  What is
+        written for one is said at `stacks.segment_stack`.
 
     Yields
     ------
@@ -112,10 +134,8 @@ def segment_files(
     results: list[FileResult] = []
     for index, path in enumerate(paths):
         try:
-            result = yield from relay(
-                _segment_file(detector, path, out, recipe),
-                partial(Progress, index, len(paths), path.name),
-            )
+            now = Progress(index, len(paths), path.name)
+            result = yield from _segment_file(detector, path, out, recipe, stack, now)
         except ValueError as error:
             result = FileResult(path, None, error=str(error))
         results.append(result)
@@ -125,41 +145,46 @@ def segment_files(
     replace(recipe, score_threshold=score_threshold).write(out / RECIPE_NAME)
     write_coco(
         out / ANNOTATIONS_NAME,
-        [
-            _coco_image(result.path, result.instances, out)
-            for result in results
-            if result.instances is not None
-        ],
+        [image for result in results for image in _coco_images(result, out)],
     )
     return results
 
 
 def _segment_file(
-    detector: Detector, path: Path, out: Path, recipe: Recipe
+    detector: Detector,
+    path: Path,
+    out: Path,
+    recipe: Recipe,
+    stack: bool | None,
+    now: Progress,
 ) -> Generator[Progress, None, FileResult]:
+    # It builds on this module.
+    from .stacks import is_stack, segment_stack
+
     image = read_image(path)
-    encoding, kept = yield from detector.segment(image, recipe)
+    if is_stack(path, image, stack=stack):
+        return (yield from segment_stack(detector, path, image, out, recipe, now))
+    encoding, kept = yield from relay(detector.segment(image, recipe), lambda: now)
     instances = recipe.apply(kept)
-    plane = image_plane(image, channel=recipe.channel)
     if instances.has_masks:
         label_image = instances.to_label_image()
         write_array(out / f"{path.stem}{LABELS_ENDING}.tif", label_image)
-        drawn = overlay(plane, label_image)
-    else:
-        drawn = overlay(plane, outlines(instances))
     write_objects(out / f"{path.stem}_objects.csv", instances)
-    write_array(out / f"{path.stem}_overlay.png", drawn)
+    plane = image_plane(image, channel=recipe.channel)
+    write_array(out / f"{path.stem}_overlay.png", drawn_over(plane, instances))
     return FileResult(path, instances, encoding.object_size)
 
 
-def _coco_image(path: Path, instances: Instances, out: Path) -> CocoImage:
+def _coco_images(result: FileResult, out: Path) -> list[CocoImage]:
+    """Return the COCO image of a file, of a stack one for each frame."""
+    path = result.path
     relative = Path(os.path.relpath(path.resolve(), out.resolve()))
-    return CocoImage(
-        # Readers look beside the annotations; the whole way there is in ``source``.
-        path.name,
-        instances,
-        source=Source(path=relative.as_posix()),
-    )
+    if result.frames:
+        return plane_images(relative, result.frames)
+    if result.instances is None:
+        return []
+    # Readers look beside the annotations; the whole way there is in ``source``.
+    return [CocoImage(path.name, result.instances, source=Source(relative.as_posix()))]
 
 
 def write_objects(path: Path, instances: Instances) -> None:
@@ -167,26 +192,44 @@ def write_objects(path: Path, instances: Instances) -> None:
 
     Where there are keypoints, x, y and score of each follow, in pixels of the image.
     """
-    table = instances.features()
-    points = np.zeros((len(instances), 0), np.float32)
-    names: list[str] = []
-    if instances.keypoints is not None and instances.skeleton is not None:
-        points = instances.keypoints.reshape(len(instances), -1)
-        names = [
-            f"{name}_{part}"
-            for name in instances.skeleton.names
-            for part in ("x", "y", "score")
-        ]
     with (
         replacing(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow([*table, "x_min", "y_min", "x_max", "y_max", *names])
-        for row in zip(*table.values(), instances.boxes, points, strict=True):
-            index, name, score, area, box, places = row
-            figures = [f"{value:.2f}" for value in (*box, *places)]
-            writer.writerow([index, name, f"{score:.4f}", area, *figures])
+        writer.writerow(object_columns(instances))
+        writer.writerows(object_rows(instances))
+
+
+def object_columns(instances: Instances) -> list[str]:
+    """Return the names of the columns of `object_rows`."""
+    columns = [*instances.features(), "x_min", "y_min", "x_max", "y_max"]
+    if instances.keypoints is not None and instances.skeleton is not None:
+        columns += [
+            f"{name}_{part}"
+            for name in instances.skeleton.names
+            for part in ("x", "y", "score")
+        ]
+    return columns
+
+
+def object_rows(instances: Instances) -> Iterator[list[Any]]:
+    """Return the rows of a table of objects."""
+    points = np.zeros((len(instances), 0), np.float32)
+    if instances.keypoints is not None:
+        points = instances.keypoints.reshape(len(instances), -1)
+    columns = instances.features().values()
+    for row in zip(*columns, instances.boxes, points, strict=True):
+        index, name, score, area, box, places = row
+        figures = [f"{value:.2f}" for value in (*box, *places)]
+        yield [index, name, f"{score:.4f}", area, *figures]
+
+
+def drawn_over(plane: NDArray[np.float32], instances: Instances) -> NDArray[np.uint8]:
+    """Draw objects over an image: their masks, or their boxes where there are none."""
+    if instances.has_masks:
+        return overlay(plane, instances.to_label_image())
+    return overlay(plane, outlines(instances))
 
 
 def overlay(plane: NDArray[np.float32], label_image: NDArray[Any]) -> NDArray[np.uint8]:

@@ -188,6 +188,13 @@ class History:
         """Whether an undone step is known."""
         return bool(self._undone)
 
+    def may_write_into(self, plane: Plane) -> bool:
+        """Whether undoing or redoing a step of which this history knows may do so."""
+        return any(
+            plane in step.planes or not step.planes
+            for step in (*self._done, *self._undone)
+        )
+
     def undo(self) -> None:
         """Take back the newest step: pixels, then the table; ``layer.undo`` is this."""
         self._move(self._done, self._undone, back=True)

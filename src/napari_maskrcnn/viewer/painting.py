@@ -205,9 +205,17 @@ class Repaint:
         else:
             changed = target.commit(self._before, self._shown)
             self._before = self._shown
-        self.record.ledger.note(self._shown, self.edits)
-        self._shown = None
+        self.leave()
         return changed
+
+    def leave(self) -> None:
+        """Let what was shown stand without an undo step.
+
+        The layer's undo list must have no step that would write into this plane.
+        """
+        if self._shown is not None:
+            self.record.ledger.note(self._shown, self.edits)
+            self._shown = None
 
 
 def remember_decisions(record: PlaneRecord, edits: Edits) -> None:

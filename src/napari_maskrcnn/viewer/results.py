@@ -87,15 +87,19 @@ class Results(Kept[PlaneRecord]):
         outcome: Outcome,
         *,
         keep_edited: bool,
+        ids: NDArray[np.int64] | None = None,
     ) -> PlaneRecord:
-        """Return a plane's record with new detections under free ids; not kept yet."""
+        """Return a plane's record with new detections under free ids; not kept yet.
+
+        `ids` are those in the layer, where they are known.
+        """
         labels, plane = target.layer, target.plane
         old = self._records.get(image, {}).get(plane)
         if old is not None and old.target.layer is not labels:
             old = None
         record = PlaneRecord(target, outcome.instances)
         record.encoding, record.encoded_as = outcome.encoding, outcome.encoded_as
-        taken = self._ids_elsewhere(image, plane, labels)
+        taken = self._ids_elsewhere(image, plane, labels, ids)
         if old is not None:
             record.ledger = old.ledger
             if keep_edited:
@@ -110,12 +114,21 @@ class Results(Kept[PlaneRecord]):
         record.instances = with_free_ids(outcome.instances, taken)
         return record
 
-    def _ids_elsewhere(self, image: Image, plane: Plane, labels: Labels) -> Any:
+    def _ids_elsewhere(
+        self,
+        image: Image,
+        plane: Plane,
+        labels: Labels,
+        ids: NDArray[np.int64] | None,
+    ) -> Any:
         """Return the ids in the layer's other planes."""
         if not plane.position:
             return np.empty(0, np.int64)
         planes = self._records.get(image, {})
-        taken = [] if planes.get(plane) else [ids_in(labels)]
+        taken = []
+        if not planes.get(plane):
+            # Of a plane that has a record they would hold its own old ids as well.
+            taken = [ids if ids is not None else ids_in(labels)]
         for other, record in planes.items():
             if other != plane and record.target.layer is labels:
                 taken.append(record.instances.ids)

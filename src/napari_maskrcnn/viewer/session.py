@@ -18,7 +18,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_maskrcnn.viewer.drawn_results import DrawnResults
 from napari_maskrcnn.viewer.features import has_table, update_features, write_features
 from napari_maskrcnn.viewer.history import history_of
-from napari_maskrcnn.viewer.jobs import KeptEncoding, LoadedModel, segment_plane
+from napari_maskrcnn.viewer.jobs import LoadedModel
 from napari_maskrcnn.viewer.kept import EncodingBudget, Kept
 from napari_maskrcnn.viewer.layers import (
     LabelsPlane,
@@ -27,18 +27,19 @@ from napari_maskrcnn.viewer.layers import (
     current_plane,
     forget_history,
     image_layers,
-    plane_source,
     unwrap,
 )
 from napari_maskrcnn.viewer.results import Results
+from napari_maskrcnn.viewer.segmenting import Segmenting
 from napari_maskrcnn.viewer.workers import JobRunner
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Layer
     from numpy.typing import NDArray
 
     from napari_maskrcnn.core.recipe import Recipe
+    from napari_maskrcnn.viewer.frames import Frames
     from napari_maskrcnn.viewer.jobs import Outcome
     from napari_maskrcnn.viewer.kept import Live
     from napari_maskrcnn.viewer.painting import PlaneRecord
@@ -85,7 +86,7 @@ class Session(QObject):
     progressed (Progress)
         The job has come further.
     finished (object)
-        The job's `Outcome`, after it was painted.
+        The `Run`, after everything was painted.
     failed (str), warned (str)
         A sentence for the person.
     released ()
@@ -107,7 +108,7 @@ class Session(QObject):
         self._viewer = weakref.ref(viewer)
         self.loaded = LoadedModel()
         self.jobs = JobRunner(self)
-        self._request: tuple[Any, ...] | None = None
+        self.segmenting = Segmenting(self)
         budget = EncodingBudget()
         self.results = Results(self._viewer, budget)
         self.drawn = DrawnResults(self._viewer, budget)
@@ -123,9 +124,6 @@ class Session(QObject):
         self._settle.timeout.connect(self._on_settled)
         self._connect_viewer(viewer)
         self.jobs.changed.connect(self.job_changed)
-        self.jobs.progressed.connect(self.progressed)
-        self.jobs.returned.connect(self._on_returned)
-        self.jobs.failed.connect(self.failed)
         self.jobs.warned.connect(self.warned)
 
     def _connect_viewer(self, viewer: ViewerModel) -> None:
@@ -157,8 +155,8 @@ class Session(QObject):
         layers = reversed(viewer.layers) if viewer is not None else ()
         return [layer for layer in layers if isinstance(layer, Labels)]
 
-    def plane_of(self, layer: Labels) -> Plane | None:
-        """Return the plane of a Labels layer that is shown."""
+    def plane_of(self, layer: Layer) -> Plane | None:
+        """Return the plane of a layer that is shown, None where it has none."""
         viewer = self.viewer
         if viewer is None or layer.ndim < 2:
             return None
@@ -190,43 +188,37 @@ class Session(QObject):
 
     # ---- the run
 
-    def segment(self, image: Image, recipe: Recipe, *, keep_edited: bool) -> None:
-        """Start to segment the plane of `image` that is shown.
+    def segment(
+        self,
+        image: Image,
+        recipe: Recipe,
+        *,
+        keep_edited: bool,
+        frames: Frames | None = None,
+    ) -> None:
+        """Start to segment the plane of `image` that is shown, or many planes.
+
+        Parameters
+        ----------
+        image : Image
+            A layer of the viewer.
+        recipe : Recipe
+            The settings.
+        keep_edited : bool
+            Whether objects that a person edited stay.
+        frames : Frames, optional
+            The planes, in place of the one that is shown; see `viewer.segmenting`.
 
         Raises
         ------
         ValueError
-            When the layer has no plane.
+            When the layer has no plane, or none is left to be done.
         """
-        viewer = self.viewer
-        if viewer is None or self.jobs.running:
-            return
-        self.commit()
-        plane = current_plane(image, viewer)
-        record = self.kept_of(image).encoded(image, plane)
-        kept = record and KeptEncoding(record.encoding, record.encoded_as)
-        self._request = (weakref.ref(image), plane, recipe, keep_edited)
-        self.jobs.start(
-            segment_plane, self.loaded, plane_source(image, plane), recipe, kept
-        )
+        self.segmenting.start(image, recipe, keep_edited=keep_edited, frames=frames)
 
-    def cancel(self) -> None:
-        """Give the running job up."""
-        self.jobs.cancel()
-
-    def _on_returned(self, outcome: Outcome) -> None:
-        viewer = self.viewer
-        if viewer is None or self._request is None:
-            return
-        reference, plane, recipe, keep_edited = self._request
-        image = reference()
-        if image is None or image not in viewer.layers:
-            self.failed.emit("The image was closed, so its result was dropped")
-            return
-        for sentence in outcome.instances.warnings:
-            self.warned.emit(sentence)
-        self.take(image, plane, outcome, recipe, keep_edited=keep_edited)
-        self.finished.emit(outcome)
+    def cancel(self) -> str:
+        """Give the running job up; return a sentence that says what stays of it."""
+        return self.segmenting.cancel()
 
     def take(
         self,
@@ -236,6 +228,8 @@ class Session(QObject):
         recipe: Recipe,
         *,
         keep_edited: bool = True,
+        one_of: int = 1,
+        ids: NDArray[np.int64] | None = None,
     ) -> None:
         """Keep a result and show it: in a Labels layer, or as boxes and keypoints.
 
@@ -251,19 +245,24 @@ class Session(QObject):
             The thresholds to paint with.
         keep_edited : bool
             Whether objects that a person edited stay.
+        one_of : int
+            How many planes the run has: one of several is no undo step.
+        ids : ndarray of int64, optional
+            The ids in the layer; by default its pixels are asked.
         """
         self.commit()
         if outcome.instances.has_masks:
-            self._take_masks(image, plane, outcome, recipe, keep_edited)
+            self._take_masks(image, plane, outcome, recipe, keep_edited, one_of, ids)
             self._newest[image] = self.results
         else:
-            record = self.drawn.new_record(
+            drawn = self.drawn.new_record(
                 image, plane, outcome, keep_edited=keep_edited
             )
-            record.live(keep_edited=keep_edited).show(recipe)
-            self.drawn.keep(image, record)
+            drawn.live(keep_edited=keep_edited).show(recipe)
+            self.drawn.keep(image, drawn)
             self._newest[image] = self.drawn
-        self.shown_changed.emit()
+        if one_of == 1 or self.plane_of(image) == plane:
+            self.shown_changed.emit()
 
     def _take_masks(
         self,
@@ -272,15 +271,16 @@ class Session(QObject):
         outcome: Outcome,
         recipe: Recipe,
         keep_edited: bool,
+        one_of: int,
+        ids: NDArray[np.int64] | None,
     ) -> None:
         labels = self.results.labels_of(image)
-        target = LabelsPlane(
-            labels or self._add_labels(image, len(outcome.instances)), plane
-        )
+        count = len(outcome.instances) * one_of
+        target = LabelsPlane(labels or self._add_labels(image, count), plane)
         record = self.results.new_record(
-            image, target, outcome, keep_edited=keep_edited
+            image, target, outcome, keep_edited=keep_edited, ids=ids
         )
-        self._repaint_once(record, recipe, keep_edited)
+        self._repaint_once(record, recipe, keep_edited, step=one_of == 1)
         if labels is None:
             # Undo would lead to an empty layer that nobody has seen.
             forget_history(target.layer)
@@ -297,14 +297,21 @@ class Session(QObject):
         return labels
 
     def _repaint_once(
-        self, record: PlaneRecord, recipe: Recipe, keep_edited: bool
+        self, record: PlaneRecord, recipe: Recipe, keep_edited: bool, *, step: bool
     ) -> None:
-        history_of(record.target.layer).flush()
+        layer, plane = record.target.layer, record.target.plane
+        history = history_of(layer)
+        history.flush()
         self._writing = True
         try:
             repaint = record.live(keep_edited=keep_edited)
+            if not step and (repaint.edits or history.may_write_into(plane)):
+                forget_history(layer)
             repaint.show(recipe)
-            repaint.commit()
+            if step:
+                repaint.commit()
+            else:
+                repaint.leave()
             write_features(record, fresh=True)
         finally:
             self._writing = False
@@ -371,11 +378,7 @@ class Session(QObject):
             self._live = None
         self.layers_changed.emit()
         self.shown_changed.emit()
-        if self._request is not None and self._request[0]() is layer:
-            self._request = None
-            if self.jobs.running:
-                self.cancel()
-                self.failed.emit("The image was closed, so the run was stopped")
+        self.segmenting.layer_removed(layer)
 
     def _on_dims(self) -> None:
         self.commit()
@@ -412,7 +415,6 @@ class Session(QObject):
         """Let go of everything; called when the window is closed."""
         self.released.emit()
         self.cancel()
-        self._request = None
         self._live = None
         self._settle.stop()
         self.results.clear()

@@ -1,7 +1,8 @@
 """The one place that knows threads: start a job, follow it, stop it, say what failed.
 
-A job is a generator of `Progress` records from the core, run by one thread beside the
-viewer.  Three habits of the worker classes beneath are put right here:
+A job is a generator of `Progress` records, and of results as they come, run by one
+thread beside the viewer.  Three habits of the worker classes beneath are put right
+here:
 
 * A generator that is cancelled stays suspended, and its ``finally`` blocks never run:
   `ClosingWorker` closes it.
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from napari_maskrcnn.core.progress import Progress
 
-    Work = Callable[..., Generator[Progress, None, Any]]
+    Work = Callable[..., Generator[Any, None, Any]]
 
 logger = logging.getLogger("napari_maskrcnn")
 
@@ -75,8 +76,8 @@ class JobRunner(QObject):
     -------
     changed ()
         A job started, ended or was cancelled.
-    progressed (Progress)
-        The job has come further.
+    progressed (object)
+        What the job yields: most often `Progress`.
     returned (object)
         The job's result.
     failed (str)
@@ -170,7 +171,7 @@ class JobRunner(QObject):
     # counts.  `_worker` is None from `cancel` to the next start, which waits for
     # `finished`, the last signal of the old one.
 
-    def _on_yielded(self, progress: Progress) -> None:
+    def _on_yielded(self, progress: object) -> None:
         if self._worker is not None:
             self.progressed.emit(progress)
 

@@ -23,6 +23,7 @@ from napari_maskrcnn.widgets.class_choice import ClassChoice
 from napari_maskrcnn.widgets.command import segment_command
 from napari_maskrcnn.widgets.dock import Dock
 from napari_maskrcnn.widgets.download_row import DownloadRow
+from napari_maskrcnn.widgets.frames_row import FramesRow
 from napari_maskrcnn.widgets.parts import (
     PrimaryButton,
     ProgressRow,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
 
     from napari_maskrcnn.core.progress import Progress
-    from napari_maskrcnn.viewer.jobs import Outcome
+    from napari_maskrcnn.viewer.segmenting import Run
     from napari_maskrcnn.viewer.session import Session
 
 CHANNELS = ("Red", "Green", "Blue")
@@ -75,11 +76,12 @@ class SegmentWidget(Dock):
         recipe = Recipe()
         self.recovery_bar = RecoveryBar(self.session)
         self.image_box = LayerBox(
-            "The image layer to segment: of a stack, the plane shown"
+            "The image layer to segment; of a stack, one plane or many"
         )
         self.model_box = ModelBox(
             "The network to use; its purpose is in its tooltip", absent=True
         )
+        self.frames_row = FramesRow()
         self.channel_box = Box("Which colour channel the network sees")
         self.download_row = DownloadRow(self.session)
         self.class_choice = ClassChoice()
@@ -90,9 +92,9 @@ class SegmentWidget(Dock):
             "Where the network runs; to be changed in Preferences > Mask R-CNN"
         )
         self.run_button = PrimaryButton("Segment instances")
-        self.run_button.setToolTip("Find the objects in the plane that is shown")
+        self.run_button.setToolTip("Find the objects in what is chosen above")
         self.run_row = ProgressRow(
-            "How far the run has come", "Stop the run; the layers stay as they are"
+            "How far the run has come", "Stop the run; frames that are done stay"
         )
         self.status = StatusLine()
         self.thresholds = Thresholds(recipe)
@@ -115,6 +117,7 @@ class SegmentWidget(Dock):
     def _lay_out(self) -> None:
         self._form = form_layout()
         self._form.addRow("Image", self.image_box)
+        self._form.addRow("Frames", self.frames_row)
         self._form.addRow("Model", self.model_box)
         self._form.addRow("Channel", self.channel_box)
         self._form.addRow("Classes", self.class_choice)
@@ -215,6 +218,9 @@ class SegmentWidget(Dock):
 
     def _on_shown(self) -> None:
         image = self.image()
+        plane = self.session.plane_of(image) if image is not None else None
+        has_frames = self.frames_row.show_image(image, plane)
+        self._form.setRowVisible(self.frames_row, has_frames)
         count = self.session.count(image) if image is not None else None
         if image is None:
             text = ""
@@ -245,16 +251,17 @@ class SegmentWidget(Dock):
         self.status.say(text)
         self._update_device()
 
-    def _on_finished(self, outcome: Outcome) -> None:
-        found = outcome.encoding.object_size
-        if found is not None:
-            self.size_row.show_found(float(found))
-        areas = outcome.instances.areas
-        if len(areas):
-            self.thresholds.allow_area(int(areas.max()))
+    def _on_finished(self, run: Run) -> None:
+        if run.object_size is not None:
+            self.size_row.show_found(run.object_size)
+        if run.largest_area:
+            self.thresholds.allow_area(run.largest_area)
         self._update_device()
+        done = run.done_words(self.session.jobs.seconds)
         if self.status.level != "warning":
-            self.status.say(f"Done in {self.session.jobs.seconds:.1f} s")
+            self.status.say(done)
+        elif run.job is not None:
+            self._on_warned(done)
         self._on_shown()
 
     def _on_failed(self, sentence: str) -> None:
@@ -293,14 +300,16 @@ class SegmentWidget(Dock):
         self.status.say("Starting")
         try:
             self.session.segment(
-                image, self.recipe(), keep_edited=self.keep_box.isChecked()
+                image,
+                self.recipe(),
+                keep_edited=self.keep_box.isChecked(),
+                frames=self.frames_row.frames(),
             )
         except ValueError as error:
-            self.status.say(str(error), "error")
+            self.status.say(describe_error(error), "error")
 
     def _on_cancel(self) -> None:
-        self.session.cancel()
-        self.status.say("Cancelled; nothing was changed")
+        self.status.say(self.session.cancel())
 
     def _on_moved(self) -> None:
         image = self.image()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core import preload  # noqa: F401
@@ -11,11 +10,14 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
+from napari_maskrcnn.core.dataset import make_target
 from napari_maskrcnn.core.detector import Detector
 from napari_maskrcnn.core.metrics import evaluate
 from napari_maskrcnn.core.progress import relay
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.core.validation import SCORE_THRESHOLDS, best_score_threshold
+
+from .telling_apart import MOST_OBJECTS, object_features
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -32,10 +34,6 @@ THRESHOLDS = (0.5, 0.75)
 # Each costs a comparison of all images: every second one of a training's.
 _SCORES = SCORE_THRESHOLDS[1::2]
 SCORE_THRESHOLD_KEY = "score_threshold"
-# Below this part of the objects the old proposals are too bad for new heads alone.
-ENOUGH_PROPOSED = 0.85
-# From this loss of AP on, classes are mixed up more than objects are missed.
-MIXED_UP = 0.2
 
 
 class Judge:
@@ -165,14 +163,49 @@ class Judge:
             total += len(objects)
         return hits / max(1, total)
 
+    def found(self) -> Generator[None, None, float]:
+        """Return AP at IoU 0.5 whatever the classes, at the threshold that is best."""
+        kept = yield from self._kept()
+        best = 0.0
+        for threshold in _SCORES:
+            recipe, ap = Recipe(score_threshold=threshold), []
+            for item, instances in zip(self.annotated, kept, strict=True):
+                ap.append(_ap(_planes(item, recipe.apply(instances)), 0)[0])
+                yield
+            best = max(best, float(np.mean(ap)))
+        return best
+
+    def seen(
+        self,
+    ) -> Generator[None, None, tuple[NDArray[np.float32], list[str], list[int]]]:
+        """Return what the heads get to see of the objects, their classes and images.
+
+        See `telling_apart.told_apart`, whose arguments these are.
+        """
+        features: list[Tensor] = []
+        classes: list[str] = []
+        images: list[int] = []
+        for index, item in enumerate(self.annotated):
+            encoding = yield from self._encoding(index)
+            target = make_target(item.label_image, item.class_ids)
+            part, rows = yield from object_features(
+                self.detector.network, encoding, target["boxes"][:MOST_OBJECTS]
+            )
+            if not len(rows):
+                continue
+            names = item.class_names or self.detector.class_names
+            features.append(part)
+            classes += [names[int(target["labels"][row]) - 1] for row in rows]
+            images += [index] * len(rows)
+        seen = torch.cat(features) if features else torch.zeros(0, 1)
+        return seen.numpy(), classes, images
+
 
 def _nothing() -> None:
     return None
 
 
 def _object_boxes(item: AnnotatedImage) -> Tensor:
-    from napari_maskrcnn.core.dataset import make_target
-
     return make_target(item.label_image, item.class_ids)["boxes"]
 
 
@@ -245,58 +278,3 @@ def _ap(planes: tuple[NDArray[Any], ...], classes: int) -> list[float]:
     ap = np.where(counts[:, 1] > 0, counts[:, 0] / counts[:, 1].clip(1), 1.0)
     found: list[float] = ap.tolist()
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """What to train, and why.
-
-    Parameters
-    ----------
-    train : str
-        A key of `config.PARTS`.
-    proposed : float
-        Part of the annotated objects that the old model's proposals cover.
-    sentence : str
-        For the person.
-    """
-
-    train: str
-    proposed: float
-    sentence: str
-
-
-def recommend(
-    proposed: float, after: Mapping[str, float] | None = None
-) -> Recommendation:
-    """Recommend what to train, by what the old model's proposals miss.
-
-    The heads only look where the region proposals point. Where these do not cover the
-    annotated objects, they and the pyramid have to learn as well. And where a run found
-    the objects but mixed up their classes, the features do not tell these apart.
-
-    Parameters
-    ----------
-    proposed : float
-        See `Judge.proposed`.
-    after : mapping, optional
-        The figures of a model that was fine-tuned.
-    """
-    after = after or {}
-    any_class, right = after.get("ap50_any_class", 0.0), after.get("ap50", 0.0)
-    if any_class - right >= MIXED_UP:
-        return Recommendation(
-            "all",
-            proposed,
-            f"Objects are found (AP {any_class:.2f}) but their classes mixed up "
-            f"(AP {right:.2f}): train longer, or the whole network",
-        )
-    seen = f"The model's region proposals cover {proposed:.0%} of the annotated objects"
-    if proposed >= ENOUGH_PROPOSED:
-        return Recommendation("heads", proposed, f"{seen}: the heads are enough")
-    return Recommendation(
-        "fpn",
-        proposed,
-        f"{seen}: these objects are far from what it knows. Train the region proposals "
-        "and the pyramid too",
-    )

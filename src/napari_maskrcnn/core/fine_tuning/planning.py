@@ -196,6 +196,20 @@ def object_counts(item: AnnotatedImage) -> Counter[int]:
     return Counter(item.class_ids[labels[labels > 0]].tolist())
 
 
+def class_objects(item: AnnotatedImage, known: tuple[str, ...]) -> dict[str, int]:
+    """Return how many objects that count an image has, by the name of their class.
+
+    Parameters
+    ----------
+    item : AnnotatedImage
+        The image.
+    known : tuple of str
+        The model's classes, which objects without classes of their own have.
+    """
+    own, counts = _own_classes(item, known), object_counts(item)
+    return {name: counts[own.index(name) + 1] for name in _present_classes(item, known)}
+
+
 def _total(items: Sequence[AnnotatedImage]) -> int:
     return sum(object_counts(item).total() for item in items)
 

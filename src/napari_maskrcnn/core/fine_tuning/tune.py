@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from napari_maskrcnn.core import preload  # noqa: F401
 
 from napari_maskrcnn.core.checkpoints import Checkpoint, find_model, read_checkpoint
-from napari_maskrcnn.core.progress import Progress, relay
+from napari_maskrcnn.core.progress import relay
 
+from .advice import advise
 from .config import FineTuneConfig
 from .job import FineTuneJob
-from .judging import Judge, Recommendation, recommend
 from .planning import plan, replay_plan
 from .team import Team
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_maskrcnn.core.dataset import AnnotatedImage
     from napari_maskrcnn.core.instances import Instances
 
+    from .advice import Recommendation
     from .planning import FineTunePlan
 
 __all__ = [
@@ -35,9 +36,6 @@ __all__ = [
     "fine_tune",
     "plan",
 ]
-
-# The recommendation looks at so many images.
-ADVICE_IMAGES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,28 +254,3 @@ def _result(job: FineTuneJob) -> FineTuneResult:
         seconds=state.seconds,
         ended=job.ended,
     )
-
-
-def advise(
-    checkpoint: Checkpoint, annotated: Sequence[AnnotatedImage], device: str = "auto"
-) -> Generator[Progress, None, Recommendation]:
-    """Recommend what to train, before a run: a few images are encoded.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        The model to start from.
-    annotated : sequence of AnnotatedImage
-        The person's images.
-    device : str
-        See `core.devices.choose_device`.
-    """
-    with_objects = [item for item in annotated if item.has_objects][:ADVICE_IMAGES]
-    if not with_objects:
-        raise ValueError("none of the images holds a reviewed object")
-    yield Progress(0, 0, "Loading the model")
-    proposed = yield from relay(
-        Judge(checkpoint, with_objects, device).proposed(),
-        lambda: Progress(0, 0, "Looking at the objects"),
-    )
-    return recommend(proposed)

@@ -64,11 +64,9 @@ class KeptClasses(QWidget):
                 item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
                 item.setCheckState(Qt.CheckState.Checked)
                 self.list.addItem(item)
-        frame = 2 * self.list.frameWidth() + 4
-        height = self.list.sizeHintForRow(0) if names else 0
-        self.list.setFixedHeight(
-            rows * max(height, 18) + 2 * self.list.frameWidth() + 4
-        )
+        rows = max(1, min(ROWS, len(names)))
+        height = max(18, self.list.sizeHintForRow(0))
+        self.list.setFixedHeight(rows * height + 2 * self.list.frameWidth() + 4)
         for one in (self.all_button, self.none_button):
             one.setVisible(len(names) >= MANY)
 

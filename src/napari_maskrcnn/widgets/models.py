@@ -27,6 +27,7 @@ from napari_maskrcnn.core.model_store import (
     rename_model,
 )
 from napari_maskrcnn.core.progress import Progress
+from napari_maskrcnn.core.words import counted
 from napari_maskrcnn.viewer.models import models_of
 from napari_maskrcnn.viewer.torch_start import import_torch
 from napari_maskrcnn.viewer.workers import JobRunner, describe_error
@@ -299,7 +300,7 @@ def _row(details: ModelDetails) -> QTreeWidgetItem:
 def _learnt_from(details: ModelDetails) -> str:
     if not details.images:
         return ""
-    images = "1 image" if details.images == 1 else f"{details.images:,} images"
+    images = counted(details.images, "image")
     return f"{details.objects:,} objects, {images}"
 
 

@@ -38,7 +38,7 @@ def main() -> None:
         stage.rest(600)
         stage.take(viewer, out / f"review-{name}.png")
 
-    stage.click(widget.next_button)
+    stage.click(widget.list.next_button)
     for _ in range(4):
         stage.click(widget.approve_button)
     viewer.reset_view()

@@ -15,7 +15,7 @@ from napari_maskrcnn.core.detector import Detector
 from napari_maskrcnn.core.metrics import evaluate
 from napari_maskrcnn.core.progress import relay
 from napari_maskrcnn.core.recipe import Recipe
-from napari_maskrcnn.core.validation import SCORE_THRESHOLDS, best_score_threshold
+from napari_maskrcnn.core.validation import SCORE_THRESHOLDS, at_best_threshold
 
 from .telling_apart import MOST_OBJECTS, object_features
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from napari_maskrcnn.core.dataset import AnnotatedImage
     from napari_maskrcnn.core.encoding import Encoding
     from napari_maskrcnn.core.instances import Instances
+
+    Measured = tuple[dict[str, float], list[Instances]]
 
 THRESHOLDS = (0.5, 0.75)
 # Each costs a comparison of all images: every second one of a training's.
@@ -139,17 +141,18 @@ class Judge:
         """
         kept = yield from self._kept()
         tried = _SCORES if score_threshold is None else (score_threshold,)
-        measured = []
-        for threshold in tried:
+
+        def at(threshold: float) -> Generator[None, None, tuple[float, Measured]]:
             recipe, rows = Recipe(score_threshold=threshold), []
             found: list[Instances] = []
             for item, instances in zip(self.annotated, kept, strict=True):
                 found.append(recipe.apply(instances))
                 rows.append(_image_scores(item, found[-1]))
                 yield
-            measured.append((_mean(rows), found))
-        best = best_score_threshold([one["ap50"] for one, _ in measured], tried)
-        figures, found = measured[tried.index(best)]
+            mean = _mean(rows)
+            return mean["ap50"], (mean, found)
+
+        best, (figures, found) = yield from at_best_threshold(at, tried)
         return {**figures, SCORE_THRESHOLD_KEY: best}, found
 
     def proposed(self) -> Generator[None, None, float]:
@@ -166,14 +169,16 @@ class Judge:
     def found(self) -> Generator[None, None, float]:
         """Return AP at IoU 0.5 whatever the classes, at the threshold that is best."""
         kept = yield from self._kept()
-        best = 0.0
-        for threshold in _SCORES:
-            recipe, ap = Recipe(score_threshold=threshold), []
+
+        def at(threshold: float) -> Generator[None, None, tuple[float, float]]:
+            recipe, rows = Recipe(score_threshold=threshold), []
             for item, instances in zip(self.annotated, kept, strict=True):
-                ap.append(_ap(_planes(item, recipe.apply(instances)), 0)[0])
+                rows.append(_ap(_planes(item, recipe.apply(instances)), 0)[0])
                 yield
-            best = max(best, float(np.mean(ap)))
-        return best
+            ap = float(np.mean(rows))
+            return ap, ap
+
+        return (yield from at_best_threshold(at, _SCORES))[1]
 
     def seen(
         self,

@@ -9,9 +9,9 @@ import pytest
 import torch
 from tiny_network import tiny_checkpoint
 
-from napari_maskrcnn.core.dataset import AnnotatedImage, annotated_image
+from napari_maskrcnn.core.dataset import AnnotatedImage, annotated_image, make_target
 from napari_maskrcnn.core.detector import Detector
-from napari_maskrcnn.core.fine_tuning import advice
+from napari_maskrcnn.core.fine_tuning import advice, judging
 from napari_maskrcnn.core.fine_tuning.advice import advise, recommend
 from napari_maskrcnn.core.fine_tuning.telling_apart import (
     object_features,
@@ -158,3 +158,19 @@ def test_features_are_of_the_right_objects() -> None:
     by_box = features[np.argsort(rows)]
     assert torch.equal(by_box[0], by_box[2])
     assert not torch.allclose(by_box[0], by_box[1])
+
+
+def test_objects_are_those_that_are_learnt_from() -> None:
+    one = item(0, ("bright", "dark"), dark=True)
+    labels = one.label_image.copy()
+    labels[:40, :40] = -1
+    # Too small to be learnt from, or to be asked about.
+    labels[60:62, 60:62] = labels.max() + 1
+    one = replace(
+        one, label_image=labels, class_ids=np.arange(labels.max() + 1) % 2 + 1
+    )
+    target = make_target(one.label_image, one.class_ids)
+    boxes, class_ids = judging._objects(one)
+    assert torch.equal(boxes, target["boxes"])
+    assert class_ids == target["labels"].tolist()
+    assert 0 < len(class_ids) < len(np.unique(labels[labels > 0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core import preload  # noqa: F401
@@ -10,8 +11,9 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
-from napari_maskrcnn.core.dataset import make_target
+from napari_maskrcnn.core.dataset import MIN_VISIBLE_AREA, MIN_VISIBLE_SIDE
 from napari_maskrcnn.core.detector import Detector
+from napari_maskrcnn.core.instances import label_windows
 from napari_maskrcnn.core.metrics import evaluate
 from napari_maskrcnn.core.progress import relay
 from napari_maskrcnn.core.recipe import Recipe
@@ -160,7 +162,7 @@ class Judge:
         hits = total = 0
         for index, item in enumerate(self.annotated):
             encoding = yield from self._encoding(index)
-            objects, proposals = _object_boxes(item), _proposals(encoding)
+            (objects, _), proposals = _objects(item), _proposals(encoding)
             if len(objects) and len(proposals):
                 hits += int((box_iou(objects, proposals).amax(dim=1) >= 0.5).sum())
             total += len(objects)
@@ -173,9 +175,11 @@ class Judge:
         def at(threshold: float) -> Generator[None, None, tuple[float, float]]:
             recipe, rows = Recipe(score_threshold=threshold), []
             for item, instances in zip(self.annotated, kept, strict=True):
-                rows.append(_ap(_planes(item, recipe.apply(instances)), 0)[0])
+                rows.append(
+                    _image_scores(*_of_one_class(item, recipe.apply(instances)))
+                )
                 yield
-            ap = float(np.mean(rows))
+            ap = _mean(rows)["ap50"]
             return ap, ap
 
         return (yield from at_best_threshold(at, _SCORES))[1]
@@ -192,15 +196,15 @@ class Judge:
         images: list[int] = []
         for index, item in enumerate(self.annotated):
             encoding = yield from self._encoding(index)
-            target = make_target(item.label_image, item.class_ids)
+            boxes, class_ids = _objects(item)
             part, rows = yield from object_features(
-                self.detector.network, encoding, target["boxes"][:MOST_OBJECTS]
+                self.detector.network, encoding, boxes[:MOST_OBJECTS]
             )
             if not len(rows):
                 continue
             names = item.class_names or self.detector.class_names
             features.append(part)
-            classes += [names[int(target["labels"][row]) - 1] for row in rows]
+            classes += [names[class_ids[row] - 1] for row in rows]
             images += [index] * len(rows)
         seen = torch.cat(features) if features else torch.zeros(0, 1)
         return seen.numpy(), classes, images
@@ -210,8 +214,21 @@ def _nothing() -> None:
     return None
 
 
-def _object_boxes(item: AnnotatedImage) -> Tensor:
-    return make_target(item.label_image, item.class_ids)["boxes"]
+def _objects(item: AnnotatedImage) -> tuple[Tensor, list[int]]:
+    """Boxes (N, 4) and class ids of the objects that count.
+
+    Those of `make_target`, whose masks would be gigabytes on a large crowded image.
+    """
+    labels = item.label_image.clip(0)
+    ids, windows = label_windows(labels)
+    areas = np.bincount(labels.ravel())
+    boxes, class_ids = [], []
+    for label, (rows, columns) in zip(ids.tolist(), windows, strict=True):
+        sides = rows.stop - rows.start, columns.stop - columns.start
+        if areas[label] >= MIN_VISIBLE_AREA and min(sides) >= MIN_VISIBLE_SIDE:
+            boxes.append([columns.start, rows.start, columns.stop, rows.stop])
+            class_ids.append(int(item.class_ids[label]))
+    return torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), class_ids
 
 
 def _proposals(encoding: Encoding) -> Tensor:
@@ -246,6 +263,17 @@ def _image_scores(item: AnnotatedImage, found: Instances) -> dict[str, float]:
     if len(names) > 1:
         result["ap50_any_class"] = _ap(planes, 0)[0]
     return result
+
+
+def _of_one_class(
+    item: AnnotatedImage, found: Instances
+) -> tuple[AnnotatedImage, Instances]:
+    """Take all objects, true and found, for objects of one class."""
+    names = ("object",)
+    return (
+        replace(item, class_ids=item.class_ids.clip(0, 1), class_names=names),
+        replace(found, class_ids=found.class_ids.clip(0, 1), class_names=names),
+    )
 
 
 def _planes(item: AnnotatedImage, found: Instances) -> tuple[NDArray[Any], ...]:

@@ -136,11 +136,11 @@ class Bench:
 
         def choose() -> None:
             number[0] += 1
-            widget.filters.low_box.setValue(0.3 + 0.1 * (number[0] % 3))
+            widget.list.filters.low_box.setValue(0.3 + 0.1 * (number[0] % 3))
 
         result["filter"] = milliseconds(choose, self.repeats)
-        widget.filters.low_box.setValue(0)
-        result["next"] = milliseconds(widget.go_on, self.repeats)
+        widget.list.filters.low_box.setValue(0)
+        result["next"] = milliseconds(widget.list.go_on, self.repeats)
         self.rest()
         result["approve"] = milliseconds(widget.approve, self.repeats)
         self.rest()

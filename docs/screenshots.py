@@ -7,23 +7,14 @@ Needs a display; without one: ``xvfb-run -a python docs/screenshots.py``.
 
 from __future__ import annotations
 
-import argparse
-import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-# Before napari reads its settings: the pictures show the defaults.
-os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
-os.environ["NAPARI_MASKRCNN_STATE"] = tempfile.mkdtemp()
+import screenshot_stage as stage  # isort: skip  # before napari
 
-from napari_maskrcnn.core import preload  # noqa: F401  # isort: skip
-
-import napari
 import numpy as np
 from napari.qt import get_qapp
-from qtpy.QtCore import QEventLoop, Qt, QTimer
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QOpenGLWidget
 from skimage.data import coins
 
@@ -31,76 +22,40 @@ if TYPE_CHECKING:
     from napari_maskrcnn.core.progress import Progress
     from napari_maskrcnn.widgets.segment import SegmentWidget
 
-SIZE = (1280, 860)
-DOCK_WIDTH = 320
-
 
 class Camera:
     """A viewer with the widget docked, and where its pictures go."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self.viewer = napari.Viewer(show=True)
-        self.viewer.window.resize(*SIZE)
-        dock, self.widget = self.viewer.window.add_plugin_dock_widget(
-            "napari-maskrcnn", "Segment"
-        )
-        self.widget: SegmentWidget
-        main = self.widget.window()
-        main.resizeDocks([dock], [DOCK_WIDTH], Qt.Orientation.Horizontal)
-        self.rest(1500)
-
-    def rest(self, milliseconds: int) -> None:
-        """Let the window do its work."""
-        loop = QEventLoop()
-        QTimer.singleShot(milliseconds, loop.quit)
-        loop.exec()
+        self.viewer = stage.new_viewer()
+        self.widget: SegmentWidget = stage.dock(self.viewer, "Segment")
 
     def take(self, name: str) -> None:
         """Write one picture of the whole window."""
-        self.rest(300)
-        path = self.out / f"segment-{name}.png"
-        self.viewer.screenshot(str(path), canvas_only=False, flash=False)
-        print(path)  # noqa: T201
-
-    def click(self, button: Any) -> None:
-        """Click a button as a person does."""
-        QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+        stage.rest(300)
+        stage.take(self.viewer, self.out / f"segment-{name}.png")
 
     def run(self) -> None:
         """Click "Segment instances" and wait for the end; one picture on the way."""
         session = self.widget.session
-        loop = QEventLoop()
         pictures: list[str] = []
 
         def on_progress(progress: Progress) -> None:
             if progress.done > 0.4 * progress.total > 0 and not pictures:
                 pictures.append("running")
-                path = self.out / "segment-running.png"
-                self.viewer.screenshot(str(path), canvas_only=False, flash=False)
-                print(path)  # noqa: T201
-
-        def on_job() -> None:
-            if not session.jobs.running:
-                loop.quit()
+                stage.take(self.viewer, self.out / "segment-running.png")
 
         session.progressed.connect(on_progress)
-        session.job_changed.connect(on_job)
-        self.click(self.widget.run_button)
-        loop.exec()
+        stage.click(self.widget.run_button)
+        stage.wait_for(session.jobs)
         session.progressed.disconnect(on_progress)
-        session.job_changed.disconnect(on_job)
 
 
 def export_picture(out: Path) -> None:
     """Show what the Export COCO widget says of the sample with a hole in an object."""
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(*SIZE)
-    dock, widget = viewer.window.add_plugin_dock_widget(
-        "napari-maskrcnn", "Export COCO"
-    )
-    main = widget.window()
-    main.resizeDocks([dock], [DOCK_WIDTH], Qt.Orientation.Horizontal)
+    viewer = stage.new_viewer()
+    widget = stage.dock(viewer, "Export COCO")
     viewer.open_sample("napari-maskrcnn", "coco")
     labels = viewer.layers["field_b instances"]
     y, x = np.argwhere(labels.data == labels.data.max()).mean(axis=0).astype(int)
@@ -109,32 +64,19 @@ def export_picture(out: Path) -> None:
     widget.form.mode_box.setCurrentIndex(widget.form.mode_box.findData("polygon"))
     with tempfile.TemporaryDirectory() as folder:
         widget.form.file_edit.setText(str(Path(folder) / "nuclei.coco.json"))
-        loop = QEventLoop()
-        widget.jobs.returned.connect(loop.quit)
-        QTest.mouseClick(widget.check_button, Qt.MouseButton.LeftButton)
-        loop.exec()
-        QTimer.singleShot(4000, loop.quit)  # until the notification is gone
-        loop.exec()
-        path = out / "export-check.png"
-        viewer.screenshot(str(path), canvas_only=False, flash=False)
-        print(path)  # noqa: T201
+        stage.click(widget.check_button)
+        stage.wait_for(widget.jobs)
+        stage.rest(4000)  # until the notification is gone
+        stage.take(viewer, out / "export-check.png")
     viewer.close()
 
 
 def prompt_picture(out: Path) -> None:
     """A box under way in the Prompt widget, and corrections that are offered."""
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(*SIZE)
-    dock, widget = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Prompt")
+    viewer = stage.new_viewer()
+    widget = stage.dock(viewer, "Prompt")
     main = widget.window()
-    main.resizeDocks([dock], [DOCK_WIDTH], Qt.Orientation.Horizontal)
     viewer.open_sample("napari-maskrcnn", "nuclei")
-    loop = QEventLoop()
-
-    def rest(milliseconds: int) -> None:
-        QTimer.singleShot(milliseconds, loop.quit)
-        loop.exec()
-
     truth = viewer.layers["nuclei ground truth"].data
     ids = [i for i in np.unique(truth)[1:] if np.count_nonzero(truth == i) > 300][:9]
     boxes = []
@@ -145,7 +87,7 @@ def prompt_picture(out: Path) -> None:
     for y0, x0, y1, x1 in boxes[:-1]:
         widget.tool.prompt_in([y0 - 0.5, x0 - 0.5], [y1 - 0.5, x1 - 0.5])
     while widget.tool.jobs.running:
-        rest(200)
+        stage.rest(200)
     canvas = main.centralWidget().findChildren(QOpenGLWidget)[0]
     camera = viewer.scene.camera
     size = np.array([canvas.height(), canvas.width()])
@@ -155,16 +97,14 @@ def prompt_picture(out: Path) -> None:
         for corner in ((y0, x0), (y1, x1))
     ]
     widget.tool.pointer.dragged.emit(tuple(np.concatenate(corners)))
-    rest(3000)
+    stage.rest(3000)
     for name in ("prompt-box", "prompt-restore"):
-        path = out / f"{name}.png"
-        viewer.screenshot(str(path), canvas_only=False, flash=False)
-        print(path)  # noqa: T201
+        stage.take(viewer, out / f"{name}.png")
         widget.tool.pointer.dragged.emit(None)
         # The image is closed without saving, and opened again.
         viewer.layers.clear()
         viewer.open_sample("napari-maskrcnn", "nuclei")
-        rest(3000)
+        stage.rest(3000)
     viewer.close()
 
 
@@ -175,7 +115,7 @@ def segment_pictures(out: Path, model: str) -> None:
     box = camera.widget.model_box
     box.setCurrentIndex(box.findData(model))
     camera.viewer.open_sample("napari-maskrcnn", "nuclei")
-    camera.rest(500)
+    stage.rest(500)
     camera.run()
     camera.take("done")
     for layer in camera.viewer.layers:
@@ -193,12 +133,10 @@ def segment_pictures(out: Path, model: str) -> None:
 
 def main() -> None:
     """Make all pictures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
-    parser.add_argument("--model", default="nuclei")
-    parser.add_argument("--only", choices=["export", "segment", "prompt"])
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    options = stage.parser(__doc__)
+    options.add_argument("--model", default="nuclei")
+    options.add_argument("--only", choices=["export", "segment", "prompt"])
+    arguments = options.parse_args()
     if arguments.only in (None, "export"):
         export_picture(arguments.out)
     if arguments.only in (None, "segment"):

@@ -7,21 +7,11 @@ Needs a display; without one: ``xvfb-run -a python docs/screenshots_edit.py``.
 
 from __future__ import annotations
 
-import argparse
-import os
-import tempfile
-from pathlib import Path
+import screenshot_stage as stage  # isort: skip  # before napari
 
-# Before napari reads its settings: the picture shows the defaults.
-os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
-os.environ["NAPARI_MASKRCNN_STATE"] = tempfile.mkdtemp()
-
-from napari_maskrcnn.core import preload  # noqa: F401  # isort: skip
-
-import napari
 import numpy as np
 from napari.qt import get_qapp
-from qtpy.QtCore import QEventLoop, QPoint, Qt, QTimer
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_maskrcnn.core.samples import nuclei_field
@@ -30,26 +20,13 @@ from napari_maskrcnn.viewer.layers import Plane
 from napari_maskrcnn.viewer.selection import select
 from napari_maskrcnn.widgets.canvas_line import canvas_in
 
-SIZE, DOCK_WIDTH = (1280, 860), 320
-
-
-def rest(milliseconds: int) -> None:
-    """Let the window do its work."""
-    loop = QEventLoop()
-    QTimer.singleShot(milliseconds, loop.quit)
-    loop.exec()
-
 
 def main() -> None:
     """Show two nuclei taken for one, with the line that is to cut them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images")
-    out = parser.parse_args().out
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(*SIZE)
-    dock, widget = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Edit")
+    out = stage.parser(__doc__).parse_args().out
+    viewer = stage.new_viewer()
+    widget = stage.dock(viewer, "Edit")
     window = widget.window()
-    window.resizeDocks([dock], [DOCK_WIDTH], Qt.Orientation.Horizontal)
     image, label_image = nuclei_field()
     viewer.add_image(image, name="nuclei")
     data = label_image.astype(np.uint16)
@@ -66,8 +43,8 @@ def main() -> None:
     centre = (middles[one] + middles[other]) / 2
     viewer.scene.camera.center = (0, *centre)
     viewer.scene.camera.zoom = 9
-    rest(1500)
-    QTest.mouseClick(widget.buttons["split_line"], Qt.MouseButton.LeftButton)
+    stage.rest(1500)
+    stage.click(widget.buttons["split_line"])
     canvas = canvas_in(window)
     along = middles[other] - middles[one]
     across = np.array([-along[1], along[0]]) / np.linalg.norm(along) * 9 * 9
@@ -77,11 +54,11 @@ def main() -> None:
         if step == -1.0:
             QTest.mousePress(canvas, Qt.MouseButton.LeftButton, pos=point)
         QTest.mouseMove(canvas, point)
-        rest(60)
+        stage.rest(60)
     out.mkdir(parents=True, exist_ok=True)
     window.grab().save(str(out / "edit-split.png"))
     QTest.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=point)
-    rest(500)
+    stage.rest(500)
     print(widget.status.text())  # noqa: T201
     viewer.close()
     get_qapp().quit()

@@ -17,7 +17,7 @@ from napari_maskrcnn.core.checkpoints import read_config
 from napari_maskrcnn.core.detector import load_model
 from napari_maskrcnn.core.images import read_image, write_array
 from napari_maskrcnn.core.progress import exhaust
-from napari_maskrcnn.core.recipe import Recipe
+from napari_maskrcnn.core.recipe import TWIN_THRESHOLD, Recipe
 from napari_maskrcnn.core.samples import nuclei_field
 
 if TYPE_CHECKING:
@@ -113,7 +113,9 @@ def test_command_and_python_give_the_same_instances(
     detector = load_model("tiny", "cpu")
     image = read_image(images / "a.png")
     _, kept = exhaust(detector.segment(image, recipe))
-    direct = detector.detect(image).filter(score_threshold=0.3, nms_threshold=0.4)
+    direct = detector.detect(image).filter(
+        score_threshold=0.3, nms_threshold=0.4, twin_threshold=TWIN_THRESHOLD
+    )
     for instances in (recipe.apply(kept), direct):
         label_image = instances.to_label_image()
         assert label_image.any()

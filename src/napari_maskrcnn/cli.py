@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from napari_maskrcnn.core.words import counted
+
 from .cli_fine_tune import fine_tune
 from .cli_models import models_app
 from .cli_output import progress_line
@@ -273,7 +275,7 @@ def check(
     faults = check_file(file, folder=images)
     for fault in faults:
         typer.echo(str(fault))
-    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    count = counted(len(faults), "fault")
     typer.echo(count if faults else "No fault found")
     if faults:
         raise typer.Exit(1)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QPixmap
+from qtpy.QtWidgets import QScrollArea
 from widget_helpers import open_widget
 
 from napari_maskrcnn.core.checkpoints import read_checkpoint
@@ -27,6 +28,7 @@ from napari_maskrcnn.core.model_store import free_name, model_path, run_folder
 from napari_maskrcnn.core.samples import nuclei_field
 from napari_maskrcnn.viewer.marks import approve_plane, set_reviewed
 from napari_maskrcnn.widgets.fine_tune import CHECK, START
+from napari_maskrcnn.widgets.kept_classes import KeptClasses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,6 +207,70 @@ def test_a_class_without_examples_is_told_of(
     wait(qtbot, widget)
     assert widget.run_button.text() == START, widget.status.text()
     assert "no example" not in widget.remarks.text()
+
+
+def click_tick(qtbot: QtBot, widget: FineTuneWidget, row: int) -> None:
+    """Click on the box before a class."""
+    classes = widget.form.classes.list
+    box = classes.visualItemRect(classes.item(row))
+    widget.findChild(QScrollArea).ensureWidgetVisible(classes)
+    qtbot.mouseClick(
+        classes.viewport(),
+        Qt.MouseButton.LeftButton,
+        pos=QPoint(box.left() + 10, box.center().y()),
+    )
+
+
+def test_a_class_whose_tick_is_cleared_is_dropped(
+    viewer: Any, widget: FineTuneWidget, qtbot: QtBot
+) -> None:
+    add_fields(viewer, 3)
+    widget.sources.class_box.setEditText("cell")
+    assert [item.text() for item in widget.form.classes._items()] == ["thing"]
+    # With one class there is nothing to choose all or none of.
+    assert not widget.form.classes.all_button.isVisible()
+    click(qtbot, widget.run_button)
+    wait(qtbot, widget)
+    assert "drop the class" in widget.remarks.text()
+    click_tick(qtbot, widget, 0)
+    assert widget.form.config().drop_classes == ("thing",)
+    # Another choice is another plan.
+    assert widget.run_button.text() == CHECK
+    check_and_start(qtbot, widget)
+    wait(qtbot, widget)
+    assert widget.status.level == "info", widget.status.text()
+    assert "thing" not in widget.remarks.text()
+    best = read_checkpoint(run_folder("junk-1") / "best.safetensors")
+    assert best.config["class_names"] == ["cell"]
+    # Kept again, it is another run.
+    click_tick(qtbot, widget, 0)
+    assert widget.form.config().drop_classes == ()
+
+
+def test_a_class_that_there_are_objects_of_is_not_dropped(
+    viewer: Any, widget: FineTuneWidget, qtbot: QtBot
+) -> None:
+    add_fields(viewer, 3)
+    click_tick(qtbot, widget, 0)
+    click(qtbot, widget.run_button)
+    wait(qtbot, widget)
+    assert "there are objects of it" in widget.status.text()
+
+
+def test_all_or_none_of_many_classes(qtbot: QtBot) -> None:
+    classes = KeptClasses()
+    qtbot.addWidget(classes)
+    classes.use_classes(("a", "b", "c", "d", "e", "f"))
+    classes.show()
+    click(qtbot, classes.none_button)
+    assert classes.dropped() == ("a", "b", "c", "d", "e", "f")
+    classes.use_classes(("a", "b", "c", "d", "e", "f"))
+    assert len(classes.dropped()) == 6
+    click(qtbot, classes.all_button)
+    assert classes.dropped() == ()
+    click(qtbot, classes.none_button)
+    classes.use_classes(("x",))
+    assert classes.dropped() == ()
 
 
 def test_a_run_ends_in_words_pictures_and_files(

@@ -121,14 +121,14 @@ def test_the_least_certain_comes_first(viewer: Any, widget: ReviewWidget) -> Non
     assert widget.layer() is labels
     assert shown(widget) == [2, 4, 1, 3]
     assert widget.model.index(0, CLASS).data() == "debris"
-    assert widget.progress_bar.format() == "0 of 4 reviewed, 4 left"
+    assert widget.list.progress_bar.format() == "0 of 4 reviewed, 4 left"
 
 
 def test_approve_goes_to_the_next_and_is_undone(
     viewer: Any, widget: ReviewWidget, qtbot: QtBot
 ) -> None:
     labels = segment(viewer, widget)
-    click(qtbot, widget.next_button)
+    click(qtbot, widget.list.next_button)
     assert labels.selected_label == 2
     before = labels.features.copy()
     click(qtbot, widget.approve_button)
@@ -136,14 +136,14 @@ def test_approve_goes_to_the_next_and_is_undone(
     assert labels.selected_label == widget.table.current() == 4
     click(qtbot, widget.approve_button)
     assert reviewed(viewer, labels) == [2, 4]
-    assert widget.progress_bar.value() == 2
+    assert widget.list.progress_bar.value() == 2
     labels.undo()
     labels.undo()
     assert labels.features.equals(before)
-    qtbot.waitUntil(lambda: widget.progress_bar.value() == 0)
+    qtbot.waitUntil(lambda: widget.list.progress_bar.value() == 0)
     labels.redo()
     assert reviewed(viewer, labels) == [2]
-    qtbot.waitUntil(lambda: widget.progress_bar.value() == 1)
+    qtbot.waitUntil(lambda: widget.list.progress_bar.value() == 1)
 
 
 def test_reject_says_why_a_layer_cannot_be_edited(
@@ -165,7 +165,7 @@ def test_reject_deletes_and_undo_brings_back(
 ) -> None:
     labels = segment(viewer, widget)
     pixels, table = labels.data.copy(), labels.features.copy()
-    click(qtbot, widget.next_button)
+    click(qtbot, widget.list.next_button)
     click(qtbot, widget.reject_button)
     assert 2 not in labels.data
     assert shown(widget) == [4, 1, 3]
@@ -233,7 +233,7 @@ def test_selecting_goes_both_ways(
     labels.selected_label = 3
     assert widget.table.selected() == [3]
     assert not heard
-    widget.filters.class_box.setCurrentText("debris")
+    widget.list.filters.class_box.setCurrentText("debris")
     labels.selected_label = 1
     assert widget.table.selected() == []
     assert labels.selected_label == 1
@@ -283,10 +283,10 @@ def test_filters(viewer: Any, widget: ReviewWidget, qtbot: QtBot) -> None:
     labels.data_setitem(np.nonzero(squares(1, first=9, top=0) > 0), 9)
     widget.refresh()
     assert shown(widget) == [2, 4, 1, 3, 9], "what was drawn by hand is last"
-    filters = widget.filters
+    filters = widget.list.filters
     filters.class_box.setCurrentText("debris")
     assert shown(widget) == [2, 4]
-    assert widget.count_label.text() == "2 of 5 shown"
+    assert widget.list.count_label.text() == "2 of 5 shown"
     filters.class_box.setCurrentIndex(0)
     filters.low_box.setValue(0.6)
     filters.high_box.setValue(0.9)
@@ -305,7 +305,7 @@ def test_filters(viewer: Any, widget: ReviewWidget, qtbot: QtBot) -> None:
 
 def test_approve_all_shown(viewer: Any, widget: ReviewWidget, qtbot: QtBot) -> None:
     labels = segment(viewer, widget)
-    widget.filters.class_box.setCurrentText("debris")
+    widget.list.filters.class_box.setCurrentText("debris")
     click(qtbot, widget.shown_button)
     assert reviewed(viewer, labels) == [2, 4]
     labels.undo()
@@ -322,7 +322,7 @@ def test_check_marks_are_clicked(
     assert reviewed(viewer, labels) == [4]
     assert widget.model.index(1, DONE).data(checked) == Qt.CheckState.Checked
     click(qtbot, widget.plane_button)
-    assert widget.progress_bar.format() == "4 of 4 reviewed, all reviewed"
+    assert widget.list.progress_bar.format() == "4 of 4 reviewed, all reviewed"
     plane = current_plane(labels, viewer)
     assert regions_of(labels, plane) == [(0, 0, *SHAPE)]
     place = widget.table.visualRect(widget.model.index(0, DONE))
@@ -448,7 +448,7 @@ def test_labels_of_other_origin(
     viewer: Any, widget: ReviewWidget, qtbot: QtBot
 ) -> None:
     labels = viewer.add_labels(squares(3).astype(np.int64) * 1000, name="theirs")
-    click(qtbot, widget.next_button)
+    click(qtbot, widget.list.next_button)
     click(qtbot, widget.approve_button)
     assert reviewed(viewer, labels) == [1000]
     click(qtbot, widget.reject_button)
@@ -468,8 +468,8 @@ def test_planes_of_a_stack(viewer: Any, widget: ReviewWidget, qtbot: QtBot) -> N
     click(qtbot, widget.plane_button)
     viewer.dims.set_point(0, 1)
     qtbot.waitUntil(lambda: shown(widget) == [11, 12, 13])
-    assert widget.progress_bar.value() == 0
-    click(qtbot, widget.next_button)
+    assert widget.list.progress_bar.value() == 0
+    click(qtbot, widget.list.next_button)
     click(qtbot, widget.approve_button)
     assert reviewed(viewer, labels) == [11]
     viewer.dims.set_point(0, 0)
@@ -564,11 +564,11 @@ def test_five_thousand_objects(viewer: Any, widget: ReviewWidget, qtbot: QtBot) 
     labels = viewer.add_labels(label_image)
     count = len(np.unique(label_image)) - 1
     assert widget.model.rowCount() == len(shown(widget)) == count
-    click(qtbot, widget.next_button)
-    click(qtbot, widget.next_button)
+    click(qtbot, widget.list.next_button)
+    click(qtbot, widget.list.next_button)
     click(qtbot, widget.shown_button)
     assert len(reviewed(viewer, labels)) == count
-    widget.filters.unreviewed_box.setChecked(True)
+    widget.list.filters.unreviewed_box.setChecked(True)
     assert shown(widget) == []
     labels.undo()
     qtbot.waitUntil(lambda: len(shown(widget)) == count)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
+from .suppression import across_classes, within_classes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -155,6 +157,7 @@ class Instances:
         score_threshold: float | None = None,
         mask_threshold: float | None = None,
         nms_threshold: float | None = None,
+        twin_threshold: float | None = None,
         min_area: int | None = None,
         class_ids: Sequence[int] | None = None,
     ) -> Instances:
@@ -169,6 +172,10 @@ class Instances:
         nms_threshold : float, optional
             Of two objects of a class whose boxes overlap by a larger intersection over
             union, keep the one of higher score (`torchvision.ops.batched_nms`).
+        twin_threshold : float, optional
+            Of two objects of different classes whose boxes and masks agree, keep the
+            one of higher score; from this intersection over union on masks agree. See
+            `core.suppression.across_classes`.
         min_area : int, optional
             Keep objects of at least so many pixels.
         class_ids : sequence of int, optional
@@ -189,7 +196,10 @@ class Instances:
             kept = kept[kept.scores >= score_threshold]
         if nms_threshold is not None:
             check_fraction("nms_threshold", nms_threshold)
-            kept = kept[_suppress(kept, nms_threshold)]
+            kept = kept[within_classes(kept, nms_threshold)]
+        if twin_threshold is not None:
+            check_fraction("twin_threshold", twin_threshold)
+            kept = kept[across_classes(kept, twin_threshold)]
         if min_area is not None:
             if min_area < 0:
                 raise ValueError(f"min_area must not be negative, got {min_area}")
@@ -377,24 +387,6 @@ def _per_object(
     if values is None:
         return np.full(count, default, dtype)
     return np.asarray(values, dtype)
-
-
-def _suppress(instances: Instances, threshold: float) -> NDArray[np.int64]:
-    """Positions, in order, that class-wise non-maximum suppression keeps."""
-    if len(instances) < 2 or threshold >= 1:
-        return np.arange(len(instances))
-    from napari_maskrcnn.core import preload  # noqa: F401
-
-    import torch
-    from torchvision.ops import batched_nms
-
-    kept = batched_nms(
-        torch.from_numpy(np.ascontiguousarray(instances.boxes)),
-        torch.from_numpy(np.ascontiguousarray(instances.scores)),
-        torch.from_numpy(np.ascontiguousarray(instances.class_ids)),
-        threshold,
-    )
-    return np.sort(kept.numpy())
 
 
 def mask_crops(instances: Instances) -> Iterator[tuple[int, int, NDArray[np.bool_]]]:

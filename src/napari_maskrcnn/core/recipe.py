@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SCORE_FLOOR = 0.1
 NMS_CEILING = 0.5
 MAX_DETECTIONS = 2000
+# One object found as two classes: their masks are the same but for this. Not a setting,
+# since a rider and a horse, or two cells one over the other, are far from it.
+TWIN_THRESHOLD = 0.7
 _Kinds = tuple[type, ...]
 _NAME: tuple[_Kinds, str] = ((str,), "a name")
 _NUMBER: tuple[_Kinds, str] = ((int, float), "a number")
@@ -115,6 +118,7 @@ class Recipe:
             score_threshold=self.score_threshold_for(instances.score_threshold),
             mask_threshold=self.mask_threshold,
             nms_threshold=self.nms_threshold,
+            twin_threshold=TWIN_THRESHOLD,
             min_area=self.min_area,
             class_ids=self._class_ids(instances.class_names),
         )

@@ -18,6 +18,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from .instances import FULL, Instances
+from .suppression import shared_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -254,18 +255,11 @@ def _agreement(
     found: Instances, i: int, j: int, shared: tuple[int, int, int, int]
 ) -> tuple[float, float]:
     """IoU, and intersection over the smaller mask, inside the shared area."""
-    _y0, _x0, _y1, _x1 = shared
     a, b = _cropped(found, i, shared), _cropped(found, j, shared)
     area_a, area_b = np.count_nonzero(a[2]), np.count_nonzero(b[2])
-    top, left = max(a[0], b[0]), max(a[1], b[1])
-    bottom = min(a[0] + a[2].shape[0], b[0] + b[2].shape[0])
-    right = min(a[1] + a[2].shape[1], b[1] + b[2].shape[1])
-    if not area_a or not area_b or bottom <= top or right <= left:
+    if not area_a or not area_b:
         return 0.0, 0.0
-    both = np.count_nonzero(
-        a[2][top - a[0] : bottom - a[0], left - a[1] : right - a[1]]
-        & b[2][top - b[0] : bottom - b[0], left - b[1] : right - b[1]]
-    )
+    both = shared_pixels(a, b)
     return both / (area_a + area_b - both), both / min(area_a, area_b)
 
 

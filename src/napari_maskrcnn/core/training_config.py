@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from .augmentation import Augmentation
+from .checks import check_at_least_one, check_crop, check_minutes, check_precision
+from .instances import check_fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +93,8 @@ class TrainConfig:
     calm: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 1, got {getattr(self, name)}"
-                )
-        if self.minutes is not None and self.minutes <= 0:
-            raise ValueError(f"minutes must be positive, got {self.minutes}")
+        check_at_least_one(self, "steps", "batch_size", "save_every")
+        check_minutes(self.minutes)
         if self.image_size is not None and not (
             0 < self.image_size[0] <= self.image_size[1]
         ):
@@ -109,18 +106,11 @@ class TrainConfig:
             raise ValueError(
                 f"validation_fraction must be in [0, 1), got {self.validation_fraction}"
             )
-        if not 0 <= self.calm <= 1:
-            raise ValueError(f"calm must be in [0, 1], got {self.calm}")
+        check_fraction("calm", self.calm)
         if self.calm and self.minutes is not None:
             raise ValueError("calm is a part of the steps: set steps, not minutes")
-        if self.crop < 64 or self.crop % 32:
-            raise ValueError(
-                f"crop must be a multiple of 32 from 64 on, got {self.crop}"
-            )
-        if self.precision not in ("bfloat16", "float32"):
-            raise ValueError(
-                f"precision must be 'bfloat16' or 'float32', got {self.precision!r}"
-            )
+        check_crop(self.crop)
+        check_precision(self.precision, ("bfloat16", "float32"))
         if not self.class_names:
             raise ValueError("class_names must name at least one class")
 

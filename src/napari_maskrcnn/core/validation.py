@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from .progress import exhaust
 from .recipe import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from numpy.typing import NDArray
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .dataset import AnnotatedImage
     from .instances import Instances
     from .metrics import Evaluation
+
+Measured = TypeVar("Measured")
 
 # Steps of 0.05: a few held-out images do not tell finer ones apart.
 SCORE_THRESHOLDS = tuple(step / 20 for step in range(5, 19))
@@ -55,12 +57,13 @@ def validation_scores(
         _, instances = exhaust(detector.segment(item.seen(whole=whole), recipe))
         kept.append(instances)
         yield
-    results = []
-    for threshold in SCORE_THRESHOLDS:
-        results.append(_evaluate(truth, kept, threshold))
+
+    def measure(threshold: float) -> Generator[None, None, tuple[float, Evaluation]]:
+        result = _evaluate(truth, kept, threshold)
         yield
-    best = best_score_threshold([result.ap(0.5) for result in results])
-    result = results[SCORE_THRESHOLDS.index(best)]
+        return result.ap(0.5), result
+
+    best, result = yield from at_best_threshold(measure)
     return {"ap50": result.ap(0.5), "ap75": result.ap(0.75), "score_threshold": best}
 
 
@@ -70,6 +73,27 @@ def _evaluate(
     recipe = Recipe(score_threshold=threshold)
     predicted = [recipe.apply(instances).to_label_image() for instances in kept]
     return evaluate(truth, predicted, thresholds=(0.5, 0.75))
+
+
+def at_best_threshold(
+    measure: Callable[[float], Generator[None, None, tuple[float, Measured]]],
+    thresholds: Sequence[float] = SCORE_THRESHOLDS,
+) -> Generator[None, None, tuple[float, Measured]]:
+    """Measure a model at each score threshold; return the best one and its figures.
+
+    Parameters
+    ----------
+    measure : callable
+        Takes a threshold and returns a generator, which returns the AP there and
+        whatever else was found.
+    thresholds : sequence of float
+        See `best_score_threshold`.
+    """
+    measured = []
+    for threshold in thresholds:
+        measured.append((yield from measure(threshold)))
+    best = best_score_threshold([ap for ap, _ in measured], thresholds)
+    return best, measured[list(thresholds).index(best)][1]
 
 
 def best_score_threshold(

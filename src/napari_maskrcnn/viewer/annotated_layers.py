@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_maskrcnn.core.words import counted
 from napari_maskrcnn.viewer.classes import classes_of
 from napari_maskrcnn.viewer.features import has_table
 from napari_maskrcnn.viewer.layers import (
@@ -160,7 +161,7 @@ def in_words(labels: Labels) -> str:
     objects, boxes = approved(labels).size, len(regions(labels))
     parts = [f"{objects:,} approved"] if objects else []
     if boxes:
-        parts.append("1 region" if boxes == 1 else f"{boxes} regions")
+        parts.append(counted(boxes, "region"))
     return ", ".join(parts)
 
 

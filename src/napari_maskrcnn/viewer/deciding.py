@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_maskrcnn.core.editing import delete
+from napari_maskrcnn.core.words import counted
 from napari_maskrcnn.viewer import classes, edits, marks
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def approve(layer: Labels, plane: Plane, ids: Sequence[int]) -> str:
     marks.set_reviewed(layer, plane, ids)
-    return f"Approved {_objects(len(ids))}"
+    return f"Approved {counted(len(ids), 'object')}"
 
 
 def take_back(layer: Labels, plane: Plane, index: int) -> str:
@@ -32,24 +33,24 @@ def reject(layer: Labels, plane: Plane, ids: Sequence[int]) -> str:
     # Before anything is computed: of a layer that is not in memory nothing can be.
     edits.check_editable(layer)
     edits.apply(layer, plane, delete(layer.data[plane.index], ids))
-    return f"Deleted {_objects(len(ids))}; Ctrl-Z brings back"
+    return f"Deleted {counted(len(ids), 'object')}; Ctrl-Z brings back"
 
 
 def approve_plane(layer: Labels, plane: Plane) -> str:
     count = marks.approve_plane(layer, plane)
-    return f"Everything on this plane is right: {_objects(count)}"
+    return f"Everything on this plane is right: {counted(count, 'object')}"
 
 
 def add_region(layer: Labels, plane: Plane, box: tuple[int, int, int, int]) -> str:
     count = marks.add_region(layer, plane, box)
-    return f"Everything in the region is right: {_objects(count)}"
+    return f"Everything in the region is right: {counted(count, 'object')}"
 
 
 def give_class(
     layer: Labels, plane: Plane, ids: Sequence[int], name: str, others: Sequence[str]
 ) -> str:
     classes.set_class(layer, plane, ids, name, others)
-    return f"{_objects(len(ids)).capitalize()} now {name}"
+    return f"{counted(len(ids), 'object').capitalize()} now {name}"
 
 
 def add_class(layer: Labels, _plane: Plane, name: str, others: Sequence[str]) -> str:
@@ -60,7 +61,3 @@ def rename_class(
     layer: Labels, _plane: Plane, old: str, new: str, others: Sequence[str]
 ) -> str:
     return f"Renamed {old} to {classes.rename_class(layer, old, new, others)}"
-
-
-def _objects(count: int) -> str:
-    return "1 object" if count == 1 else f"{count:,} objects"

@@ -10,6 +10,7 @@ from napari_maskrcnn.core import editing, splitting
 import numpy as np
 from qtpy.QtCore import QObject, Signal
 
+from napari_maskrcnn.core.words import counted
 from napari_maskrcnn.viewer.edits import apply, check_editable, free_id
 from napari_maskrcnn.viewer.features import class_names
 from napari_maskrcnn.viewer.selection import select, selected_ids
@@ -254,7 +255,7 @@ def editor_of(session: Session) -> Editor | None:
 
 
 def _objects(ids: list[int]) -> str:
-    return f"object {ids[0]}" if len(ids) == 1 else f"{len(ids)} objects"
+    return f"object {ids[0]}" if len(ids) == 1 else counted(len(ids), "object")
 
 
 def _sentence(error: ValueError) -> str:

@@ -19,6 +19,7 @@ from napari_maskrcnn.core.coco import (
 from napari_maskrcnn.core.coco.json_file import load_json
 from napari_maskrcnn.core.coco.objects import listed_classes
 from napari_maskrcnn.core.progress import Progress
+from napari_maskrcnn.core.words import counted
 from napari_maskrcnn.viewer.coco_origin import CATEGORIES, REGIONS_KEY
 from napari_maskrcnn.viewer.drawn_parts import DrawnPart, merged, with_keypoints
 from napari_maskrcnn.viewer.export_parts import NO_CLASS, Part, Picture
@@ -170,7 +171,8 @@ def _common_planes(parts: Sequence[AnyPart]) -> int | None:
 
 
 def _without_class(count: int) -> str:
-    return "1 object has no class" if count == 1 else f"{count:,} objects have no class"
+    has = "has" if count == 1 else "have"
+    return f"{counted(count, 'object')} {has} no class"
 
 
 def _plane_objects(parts: Sequence[AnyPart], plane: int, plan: Plan) -> CocoObjects:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_maskrcnn.core.words import counted
 from napari_maskrcnn.viewer.coco_origin import REGIONS_KEY
 
 if TYPE_CHECKING:
@@ -56,18 +57,18 @@ class Report:
         """Return what is written, a few lines for a person."""
         kinds = ((self.polygons, "polygons"), (self.rles, "RLE"), (self.boxes, "boxes"))
         forms = ", ".join(f"{count:,} {kind}" for count, kind in kinds if count)
-        text = f"{_counted(self.objects, 'object')} in {_counted(self.images, 'image')}"
+        text = f"{counted(self.objects, 'object')} in {counted(self.images, 'image')}"
         lines = [f"{text} ({forms})" if forms else text]
         if self.classes:
             lines.append(", ".join(f"{n:,} {name}" for name, n in self.classes.items()))
-        marks = [f"{_counted(self.reviewed, 'object')} reviewed"]
+        marks = [f"{counted(self.reviewed, 'object')} reviewed"]
         if self.regions:
-            marks.append(f"{_counted(self.regions, 'whole plane')} approved")
+            marks.append(f"{counted(self.regions, 'whole plane')} approved")
         lines.append(", ".join(marks))
         names = ", ".join(path.name for path in self.files[: self.coco_files])
         pictures = len(self.files) - self.coco_files
         if pictures:
-            names += f" and {_counted(pictures, 'image file')}"
+            names += f" and {counted(pictures, 'image file')}"
         return [*lines, names]
 
 
@@ -91,7 +92,7 @@ def make_report(
         empty += not len(objects)
     notes = list(remarks)
     if empty:
-        notes.append(f"{_counted(empty, 'image')} without an object")
+        notes.append(f"{counted(empty, 'image')} without an object")
     faults = [fault for summary in summaries for fault in summary.faults]
     return Report(
         files=(*(summary.path for summary in summaries), *pictures),
@@ -126,7 +127,3 @@ def _grouped(faults: Iterable[Fault]) -> list[str]:
         if len(group) > _MOST_ALIKE:
             lines.append(f"and {len(group) - _MOST_ALIKE:,} more like that")
     return lines
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 # How often a training that gives way looks whether it may go on, in seconds.
 LOOK_AGAIN = 0.05
 BEST_NAME = "best.safetensors"
+# What a run imports, each of which brings libraries of its own.
+_MODULES = ("checkpoints", "dataset", "annotations", "detector", "metrics",
+            "fine_tuning.tune")  # fmt: skip
 # Before the names of the figures on replay images, in a checkpoint.
 REPLAY = "replay_"
 
@@ -50,12 +53,13 @@ class Gate:
 
 def check(request: Request) -> Generator[Progress, None, Checked]:
     """Say what would be learnt from and held out, and what should be trained."""
-    yield from import_torch()
+    yield from _prepared()
     from napari_maskrcnn.core.checkpoints import read_checkpoint
     from napari_maskrcnn.core.fine_tuning import advise
 
     annotated, replay = yield from _read_all(request)
     checkpoint = read_checkpoint(find_model(request.model))
+    yield Progress(0, 0, "Looking at the objects")
     checked = _checked(checkpoint, annotated, replay, request.config)
     recommendation = yield from advise(checkpoint, annotated, request.device)
     return replace(checked, recommendation=recommendation)
@@ -78,7 +82,7 @@ def train(request: Request, gate: Gate) -> Generator[Any, None, Trained]:
     """
     yield Progress(0, 0, "Starting")
     check_new_name(request.name)
-    yield from import_torch()
+    yield from _prepared()
     # The curves need it soon; imported in the window it would stop for a second.
     import_module("pyqtgraph")
     yield Progress(0, 0, "Reading the images")
@@ -90,6 +94,7 @@ def train(request: Request, gate: Gate) -> Generator[Any, None, Trained]:
     annotated, replay = yield from _read_all(request)
     path = find_model(request.model)
     checkpoint = read_checkpoint(path)
+    yield Progress(0, 0, "Looking at the objects")
     yield _checked(checkpoint, annotated, replay, request.config)
     folder = run_folder(request.name)
     if rows := read_history(folder):
@@ -114,6 +119,14 @@ def train(request: Request, gate: Gate) -> Generator[Any, None, Trained]:
         written = model_path(check_new_name(request.name))
         write_checkpoint(written, result.checkpoint, dtype=stored_dtype(checkpoint))
     return _trained(request.name, written, result, pictures)
+
+
+def _prepared() -> Generator[Progress, None, None]:
+    """Import what the work needs in steps, so that Cancel is heard between them."""
+    yield from import_torch()
+    for module in _MODULES:
+        import_module(f"napari_maskrcnn.core.{module}")
+        yield Progress(0, 0, "Starting")
 
 
 def keep_best(name: str) -> Generator[Progress, None, Path]:
@@ -195,6 +208,7 @@ def _read(
             found += read_annotated(source.images, source.labels, class_name=class_name)
         elif (item := source.read()) is not None:
             found.append(item)
+    yield Progress(len(sources), len(sources), "Reading the images")
     return found
 
 

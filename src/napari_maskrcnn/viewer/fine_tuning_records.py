@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from napari_maskrcnn.core.fine_tuning.advice import Recommendation
     from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig
-    from napari_maskrcnn.core.fine_tuning.judging import Recommendation
     from napari_maskrcnn.viewer.annotated_layers import LabelledPlane
     from napari_maskrcnn.viewer.before_after import Example
 

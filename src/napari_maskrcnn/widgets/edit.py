@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
+from napari_maskrcnn.core.words import counted
 from napari_maskrcnn.viewer.actions import action_named, actions_of
 from napari_maskrcnn.viewer.drawn_words import invitation
 from napari_maskrcnn.viewer.editor import MODES, editor_of
@@ -217,7 +218,7 @@ class EditWidget(Dock):
     def _on_selected(self) -> None:
         layer = self.layer()
         ids = selected_ids(layer) if layer is not None else []
-        words = f"Object {ids[0]}" if len(ids) == 1 else f"{len(ids)} objects"
+        words = f"Object {ids[0]}" if len(ids) == 1 else counted(len(ids), "object")
         self.selected_label.setText(f"{words} selected" if ids else "Nothing selected")
 
     def _on_clicked(self, index: int) -> None:

@@ -124,6 +124,7 @@ class FineTuneWidget(Dock):
         self.sources.changed.connect(self._on_changed)
         self.replay.changed.connect(self._on_changed)
         self.form.model_changed.connect(self._on_model)
+        self.form.classes_changed.connect(self._on_changed)
         self.run_button.clicked.connect(self._on_run)
         self.run_row.cancel_button.clicked.connect(self._on_cancel)
         self.follow_button.clicked.connect(self._on_follow)
@@ -175,6 +176,7 @@ class FineTuneWidget(Dock):
         """Return what the plan depends on."""
         return (
             self.form.model_box.name(),
+            self.form.classes.dropped(),
             self.sources.signature(),
             self.replay.signature(),
         )

@@ -16,6 +16,7 @@ from napari_maskrcnn.core.class_names import choosable
 from napari_maskrcnn.core.fine_tuning.config import PARTS, FineTuneConfig
 from napari_maskrcnn.core.model_store import free_name
 from napari_maskrcnn.widgets.boxes import DEFAULT_MODEL, Box, ModelBox
+from napari_maskrcnn.widgets.kept_classes import KeptClasses
 from napari_maskrcnn.widgets.parts import form_layout, row
 
 MINUTES, STEPS = "minutes", "steps"
@@ -24,7 +25,7 @@ TIPS = {
     "heads": "Quick, and enough where the model finds the objects but not their shape",
     "rpn": "Also where to look for objects",
     "fpn": "Also what the objects look like: for objects unlike those it knows",
-    "all": "Slow; for hundreds of annotated objects",
+    "all": "Slow; for classes that look alike to the model, and many objects",
 }
 
 
@@ -35,9 +36,12 @@ class TrainingForm(QWidget):
     -------
     model_changed ()
         Another model to start from is chosen.
+    classes_changed ()
+        Other classes of it are to be kept.
     """
 
     model_changed = Signal()
+    classes_changed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,6 +49,7 @@ class TrainingForm(QWidget):
         self.base = FineTuneConfig()
         self._proposed = ""
         self.model_box = ModelBox("The model to start from; it stays as it is")
+        self.classes = KeptClasses()
         self.name_edit = QLineEdit()
         self.name_edit.setToolTip("The new model's name in the list of models")
         self.train_box = Box("What of the network learns; the rest stays as it is")
@@ -65,16 +70,19 @@ class TrainingForm(QWidget):
         form = form_layout()
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Start from", self.model_box)
+        form.addRow("Keep classes", self.classes)
         form.addRow("New name", self.name_edit)
         form.addRow("Train", self.train_box)
         form.addRow("For at most", row(self.length_box, self.unit_box))
         self.setLayout(form)
         self.model_box.currentIndexChanged.connect(self._on_model)
+        self.classes.changed.connect(self.classes_changed)
         self.unit_box.currentTextChanged.connect(self._on_unit)
 
     def list_models(self) -> None:
         """List the models as they are now; the one that is chosen stays."""
         self.model_box.list_models()
+        self.classes.use_classes(self.class_names())
         self.propose_name()
 
     def class_names(self) -> tuple[str, ...]:
@@ -108,11 +116,13 @@ class TrainingForm(QWidget):
         return replace(
             self.base,
             train=str(self.train_box.currentData()),
+            drop_classes=self.classes.dropped(),
             steps=length if steps else self.base.steps,
             minutes=None if steps else float(length),
         )
 
     def _on_model(self, _index: int) -> None:
+        self.classes.use_classes(self.class_names())
         self.propose_name()
         self.model_changed.emit()
 

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QTreeWidgetItem
 
 from napari_maskrcnn.core.class_names import choosable, class_count
+from napari_maskrcnn.core.words import counted
 
 if TYPE_CHECKING:
     from napari_maskrcnn.core.model_list import ModelEntry
@@ -69,7 +70,7 @@ def _learnt_from(details: ModelDetails) -> str:
         return "COCO"
     if not details.images:
         return ""
-    images = "1 image" if details.images == 1 else f"{details.images:,} images"
+    images = counted(details.images, "image")
     return f"{details.objects:,} objects, {images}"
 
 

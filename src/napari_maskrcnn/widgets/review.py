@@ -5,14 +5,12 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QMainWindow,
-    QProgressBar,
     QVBoxLayout,
     QWidget,
 )
@@ -30,9 +28,6 @@ from napari_maskrcnn.viewer.selection import select, selected_ids
 from napari_maskrcnn.widgets.boxes import LayerBox
 from napari_maskrcnn.widgets.class_panel import KEYS, ClassPanel
 from napari_maskrcnn.widgets.dock import Dock
-from napari_maskrcnn.widgets.filter_panel import FilterPanel
-from napari_maskrcnn.widgets.object_model import ObjectModel
-from napari_maskrcnn.widgets.object_table import ObjectTable
 from napari_maskrcnn.widgets.parts import (
     PrimaryButton,
     StatusLine,
@@ -40,6 +35,7 @@ from napari_maskrcnn.widgets.parts import (
     button,
 )
 from napari_maskrcnn.widgets.recovery_bar import RecoveryBar
+from napari_maskrcnn.widgets.review_list import ReviewList
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +43,6 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from qtpy.QtGui import QHideEvent, QShowEvent
 
-    from napari_maskrcnn.viewer.listing import Listing
     from napari_maskrcnn.viewer.session import Session
 
 EMPTY = "Segment an image first, or choose a Labels layer"
@@ -70,7 +65,6 @@ class ReviewWidget(Dock):
         super().__init__(napari_viewer, session)
         self._empty = EMPTY
         self._lister = Lister(self.session)
-        self._listing: Listing | None = None
         self._selecting = False
         self._keys: LayerKeys | None = None
         self._clicks: Clicks | None = None
@@ -85,15 +79,8 @@ class ReviewWidget(Dock):
     def _make_parts(self) -> None:
         self.recovery_bar = RecoveryBar(self.session, self)
         self.layer_box = LayerBox("The Labels layer to review: of a stack, the plane")
-        self.progress_bar = QProgressBar()
-        self.progress_bar.setToolTip("The objects on this plane that you approved")
-        self.filters = FilterPanel()
-        self.model = ObjectModel(self)
-        self.table = ObjectTable(self.model)
-        self.table.setMinimumHeight(150)
-        self.count_label = QLabel()
-        self.previous_button = action_button(action_named("previous"))
-        self.next_button = action_button(action_named("next"))
+        self.list = ReviewList()
+        self.table, self.model = self.list.table, self.list.model
         self.approve_button = PrimaryButton(action_named("approve").title)
         self.approve_button.setToolTip(action_named("approve").tooltip)
         self.reject_button = action_button(action_named("reject"))
@@ -122,10 +109,6 @@ class ReviewWidget(Dock):
         top = QHBoxLayout()
         top.addWidget(QLabel("Labels"))
         top.addWidget(self.layer_box, 1)
-        walk = QHBoxLayout()
-        walk.addWidget(self.count_label, 1)
-        walk.addWidget(self.previous_button)
-        walk.addWidget(self.next_button)
         decide = QHBoxLayout()
         decide.addWidget(self.approve_button, 2)
         decide.addWidget(self.reject_button, 1)
@@ -137,10 +120,7 @@ class ReviewWidget(Dock):
         column_layout = QVBoxLayout(self)
         column_layout.addWidget(self.recovery_bar)
         column_layout.addLayout(top)
-        column_layout.addWidget(self.progress_bar)
-        column_layout.addWidget(self.filters)
-        column_layout.addWidget(self.table, 1)
-        column_layout.addLayout(walk)
+        column_layout.addWidget(self.list, 1)
         column_layout.addLayout(decide)
         column_layout.addLayout(many)
         column_layout.addWidget(self.classes)
@@ -152,12 +132,11 @@ class ReviewWidget(Dock):
         session.layers_changed.connect(self._on_layers)
         session.shown_changed.connect(self._on_shown)
         self.layer_box.currentIndexChanged.connect(self._on_layer)
-        self.filters.changed.connect(self._fill)
+        self.list.filled.connect(self._on_filled)
+        self.list.walked_to.connect(self.go_to)
         self.table.chosen.connect(self._on_chosen)
         self.table.key_pressed.connect(self._on_key)
         self.model.ticked.connect(self._on_ticked)
-        self.previous_button.clicked.connect(self.go_back)
-        self.next_button.clicked.connect(self.go_on)
         self.approve_button.clicked.connect(self.approve)
         self.reject_button.clicked.connect(self.reject)
         self.shown_button.clicked.connect(self.approve_shown)
@@ -177,11 +156,6 @@ class ReviewWidget(Dock):
         """Return the chosen Labels layer."""
         return self.layer_box.layer()
 
-    @property
-    def listing(self) -> Listing | None:
-        """What is listed now, the filtered objects included."""
-        return self._listing
-
     def refresh(self) -> None:
         """List the objects of the plane that is shown; costs little if little changed.
 
@@ -196,41 +170,20 @@ class ReviewWidget(Dock):
                 listing = self._lister.list(layer)
             except ValueError as error:
                 self.status.say(str(error), "error")
-        self._listing = listing
-        self._show_classes()
-        self._fill()
-        self._show_progress()
+        names = self._show_classes()
+        colours = classes.colours_of(len(names))
+        self.list.show_listing(listing, dict(zip(names, colours, strict=True)))
+        self._show_what_can_be_done()
         viewer = self.session.viewer
         if viewer is not None and layer is not None and listing is not None:
             show_regions(viewer, layer, listing.plane)
 
-    def _fill(self) -> None:
-        """Fill the table with what the filters let pass."""
-        listing = self._listing
-        rows = np.empty(0, np.int64)
-        if listing is not None:
-            rows = self.filters.filter().rows(listing)
-        names = self.classes.names()
-        colours = dict(zip(names, classes.colours_of(len(names)), strict=True))
-        self.model.show(listing, rows, colours)
-        total = len(listing) if listing is not None else 0
-        shown = f"{len(rows):,} of {total:,} shown" if len(rows) < total else ""
-        self.count_label.setText(shown)
-        for one in (
-            self.previous_button, self.next_button, self.shown_button,
-            self.approve_button, self.reject_button,
-        ):  # fmt: skip
-            one.setEnabled(len(rows) > 0)
+    def _on_filled(self, shown: int) -> None:
+        for one in (self.shown_button, self.approve_button, self.reject_button):
+            one.setEnabled(shown > 0)
 
-    def _show_progress(self) -> None:
-        listing = self._listing
-        total = len(listing) if listing is not None else 0
-        done = int(listing.reviewed.sum()) if listing is not None else 0
-        self.progress_bar.setMaximum(max(1, total))
-        self.progress_bar.setValue(done)
-        left = "all reviewed" if done == total else f"{total - done:,} left"
-        words = f"{done:,} of {total:,} reviewed, {left}" if total else "No objects"
-        self.progress_bar.setFormat(words)
+    def _show_what_can_be_done(self) -> None:
+        listing = self.list.listing
         self.plane_button.setEnabled(listing is not None)
         self.region_button.setEnabled(listing is not None)
         if self.layer() is None:
@@ -239,15 +192,15 @@ class ReviewWidget(Dock):
         elif self.status.text() == self._empty:
             self.status.say("")
 
-    def _show_classes(self) -> None:
+    def _show_classes(self) -> list[str]:
         layer = self.layer()
         names = classes.classes_of(layer, self._model_classes()) if layer else []
         self.classes.setEnabled(layer is not None)
         self.classes.show_classes(names, classes.colours_of(len(names)))
-        self.filters.set_classes(names)
         if layer is not None:
             classes.follow_classes(layer, self._model_classes())
         self.classes.show_coloured(layer is not None and classes.is_coloured(layer))
+        return list(names)
 
     def _model_classes(self) -> tuple[str, ...]:
         layer = self.layer()
@@ -324,7 +277,8 @@ class ReviewWidget(Dock):
 
     def _on_chosen(self, ids: list[int]) -> None:
         """Select in the viewer what was selected in the table."""
-        layer, viewer, listing = self.layer(), self.session.viewer, self.listing
+        layer, viewer = self.layer(), self.session.viewer
+        listing = self.list.listing
         if not ids or layer is None or viewer is None or listing is None:
             return
         self._selecting = True
@@ -353,28 +307,6 @@ class ReviewWidget(Dock):
         """Select an object in the table and in the viewer, and show it."""
         self.table.select([index])
         self._on_chosen([index])
-
-    def go_on(self) -> None:
-        """Go to the next object of the table, after the last one to the first."""
-        after = self.table.following()
-        if after:
-            self.go_to(after[0])
-
-    def go_back(self) -> None:
-        """Go to the object before it."""
-        after = self.table.following()
-        if after:
-            self.go_to(after[-1])
-
-    def _next_open(self, without: Sequence[int]) -> int | None:
-        """Return the next object that is neither reviewed nor one of `without`."""
-        listing = self.listing
-        if listing is None:
-            return None
-        after = np.array(self.table.following(), np.int64)
-        still = ~np.isin(after, listing.ids[listing.reviewed])
-        still &= ~np.isin(after, np.asarray(without, np.int64))
-        return int(after[still][0]) if still.any() else None
 
     # ---- deciding
 
@@ -411,7 +343,7 @@ class ReviewWidget(Dock):
         return ids
 
     def _decide(self, act: Callable[..., str], ids: Sequence[int]) -> None:
-        following = self._next_open(ids)
+        following = self.list.next_open(ids)
         if self._act(act, ids) and following is not None:
             self.go_to(following)
 
@@ -446,8 +378,8 @@ class ReviewWidget(Dock):
         {
             "approve": self.approve,
             "reject": self.reject,
-            "next": self.go_on,
-            "previous": self.go_back,
+            "next": self.list.go_on,
+            "previous": self.list.go_back,
         }[command]()
 
     # ---- classes and regions

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 from napari_maskrcnn.core.class_names import choosable
 from napari_maskrcnn.core.progress import duration
 from napari_maskrcnn.core.recipe import Recipe
+from napari_maskrcnn.core.words import counted
 from napari_maskrcnn.viewer.models import models_of
 from napari_maskrcnn.viewer.settings import device_choice
 from napari_maskrcnn.viewer.workers import describe_error
@@ -227,7 +228,7 @@ class SegmentWidget(Dock):
         elif count is None:
             text = "No result for this plane yet" if image.ndim > 2 else "No result yet"
         else:
-            text = "1 object" if count == 1 else f"{count:,} objects"
+            text = counted(count, "object")
         self.count_label.setText(text)
         record = self.session.record_of(image) if image is not None else None
         # Boxes have no outline that would grow or shrink.

@@ -29,10 +29,11 @@ from napari_maskrcnn.core.checkpoints import (
 from napari_maskrcnn.core.dataset import annotated_image, make_target
 from napari_maskrcnn.core.detector import Detector
 from napari_maskrcnn.core.fine_tuning import FineTuneResult, advise
+from napari_maskrcnn.core.fine_tuning.advice import recommend
 from napari_maskrcnn.core.fine_tuning.class_rows import with_classes
 from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig
 from napari_maskrcnn.core.fine_tuning.frozen_part import CutNetwork
-from napari_maskrcnn.core.fine_tuning.judging import Judge, recommend, scores
+from napari_maskrcnn.core.fine_tuning.judging import Judge, scores
 from napari_maskrcnn.core.fine_tuning.state import read_best, read_history
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.samples import nuclei_field

@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from napari_maskrcnn.core.checks import (
+    check_at_least_one,
+    check_crop,
+    check_minutes,
+    check_not_negative,
+    check_precision,
+)
 from napari_maskrcnn.core.instances import check_fraction
 
 if TYPE_CHECKING:
@@ -103,32 +110,18 @@ class FineTuneConfig:
             raise ValueError(
                 f"train must be one of {', '.join(PARTS)}, got {self.train!r}"
             )
-        for name in ("steps", "batch_size", "save_every", "validate_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 1, got {getattr(self, name)}"
-                )
-        for name in ("patience", "cache_views", "memory_budget", "disk_budget"):
-            if getattr(self, name) < 0:
-                raise ValueError(
-                    f"{name} must not be negative, got {getattr(self, name)}"
-                )
-        if self.minutes is not None and self.minutes <= 0:
-            raise ValueError(f"minutes must be positive, got {self.minutes}")
+        check_at_least_one(self, "steps", "batch_size", "save_every", "validate_every")
+        check_not_negative(
+            self, "patience", "cache_views", "memory_budget", "disk_budget"
+        )
+        check_minutes(self.minutes)
         if not 0 < self.held_out < 1:
             raise ValueError(
                 f"held_out must be between 0 and 1, both excluded, got {self.held_out}"
             )
         check_fraction("replay_share", self.replay_share)
-        if self.crop < 64 or self.crop % 32:
-            raise ValueError(
-                f"crop must be a multiple of 32 from 64 on, got {self.crop}"
-            )
-        if self.precision not in ("auto", "bfloat16", "float32"):
-            raise ValueError(
-                "precision must be 'auto', 'bfloat16' or 'float32', "
-                f"got {self.precision!r}"
-            )
+        check_crop(self.crop)
+        check_precision(self.precision, ("auto", "bfloat16", "float32"))
 
     def filled(self) -> FineTuneConfig:
         """Return the configuration with its augmentation spelt out."""

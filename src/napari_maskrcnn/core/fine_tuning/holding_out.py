@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_maskrcnn.core.reviewed import UNREVIEWED
+from napari_maskrcnn.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -169,4 +170,4 @@ def _objects(annotated: Sequence[AnnotatedImage], fraction: float, seed: int) ->
         if held:
             marked = np.where(others, np.int32(UNREVIEWED), item.label_image)
             judging.append(replace(item, label_image=marked))
-    return training, judging, [f"{number} objects"], "objects"
+    return training, judging, [counted(number, "object")], "objects"

@@ -20,9 +20,10 @@ from napari_maskrcnn.core.devices import (
 )
 from napari_maskrcnn.core.training_config import learning_rate
 
+from .advice import Recommendation, recommend
 from .class_rows import with_classes
 from .frozen_part import CutNetwork
-from .judging import SCORE_THRESHOLD_KEY, Recommendation, recommend
+from .judging import SCORE_THRESHOLD_KEY
 from .measuring import PROPOSED, Measuring, on_held_out, on_replay
 from .record import identity, record
 from .state import LOG_EVERY, VIEWS_NAME, FineTuneRun, initial_state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core import preload  # noqa: F401
@@ -11,13 +11,16 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
+from napari_maskrcnn.core.dataset import MIN_VISIBLE_AREA, MIN_VISIBLE_SIDE
 from napari_maskrcnn.core.detector import Detector
+from napari_maskrcnn.core.instances import label_windows
 from napari_maskrcnn.core.metrics import evaluate
 from napari_maskrcnn.core.progress import relay
 from napari_maskrcnn.core.recipe import Recipe
-from napari_maskrcnn.core.validation import SCORE_THRESHOLDS, best_score_threshold
+from napari_maskrcnn.core.validation import SCORE_THRESHOLDS, at_best_threshold
 
 from .box_scores import box_scores
+from .telling_apart import MOST_OBJECTS, object_features
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -30,14 +33,12 @@ if TYPE_CHECKING:
     from napari_maskrcnn.core.encoding import Encoding
     from napari_maskrcnn.core.instances import Instances
 
+    Measured = tuple[dict[str, float], list[Instances]]
+
 THRESHOLDS = (0.5, 0.75)
 # Each costs a comparison of all images: every second one of a training's.
 _SCORES = SCORE_THRESHOLDS[1::2]
 SCORE_THRESHOLD_KEY = "score_threshold"
-# Below this part of the objects the old proposals are too bad for new heads alone.
-ENOUGH_PROPOSED = 0.85
-# From this loss of AP on, classes are mixed up more than objects are missed.
-MIXED_UP = 0.2
 
 
 class Judge:
@@ -145,17 +146,18 @@ class Judge:
         """
         kept = yield from self._kept()
         tried = _SCORES if score_threshold is None else (score_threshold,)
-        measured = []
-        for threshold in tried:
+
+        def at(threshold: float) -> Generator[None, None, tuple[float, Measured]]:
             recipe, rows = Recipe(score_threshold=threshold), []
             found: list[Instances] = []
             for item, instances in zip(self.annotated, kept, strict=True):
                 found.append(recipe.apply(instances))
                 rows.append(_image_scores(item, found[-1]))
                 yield
-            measured.append((_mean(rows), found))
-        best = best_score_threshold([one["ap50"] for one, _ in measured], tried)
-        figures, found = measured[tried.index(best)]
+            mean = _mean(rows)
+            return mean["ap50"], (mean, found)
+
+        best, (figures, found) = yield from at_best_threshold(at, tried)
         return {**figures, SCORE_THRESHOLD_KEY: best}, found
 
     def proposed(self) -> Generator[None, None, float]:
@@ -163,21 +165,73 @@ class Judge:
         hits = total = 0
         for index, item in enumerate(self.annotated):
             encoding = yield from self._encoding(index)
-            objects, proposals = _object_boxes(item), _proposals(encoding)
+            (objects, _), proposals = _objects(item), _proposals(encoding)
             if len(objects) and len(proposals):
                 hits += int((box_iou(objects, proposals).amax(dim=1) >= 0.5).sum())
             total += len(objects)
         return hits / max(1, total)
+
+    def found(self) -> Generator[None, None, float]:
+        """Return AP at IoU 0.5 whatever the classes, at the threshold that is best."""
+        kept = yield from self._kept()
+
+        def at(threshold: float) -> Generator[None, None, tuple[float, float]]:
+            recipe, rows = Recipe(score_threshold=threshold), []
+            for item, instances in zip(self.annotated, kept, strict=True):
+                rows.append(
+                    _image_scores(*_of_one_class(item, recipe.apply(instances)))
+                )
+                yield
+            ap = _mean(rows)["ap50"]
+            return ap, ap
+
+        return (yield from at_best_threshold(at, _SCORES))[1]
+
+    def seen(
+        self,
+    ) -> Generator[None, None, tuple[NDArray[np.float32], list[str], list[int]]]:
+        """Return what the heads get to see of the objects, their classes and images.
+
+        See `telling_apart.told_apart`, whose arguments these are.
+        """
+        features: list[Tensor] = []
+        classes: list[str] = []
+        images: list[int] = []
+        for index, item in enumerate(self.annotated):
+            encoding = yield from self._encoding(index)
+            boxes, class_ids = _objects(item)
+            part, rows = yield from object_features(
+                self.detector.network, encoding, boxes[:MOST_OBJECTS]
+            )
+            if not len(rows):
+                continue
+            names = item.class_names or self.detector.class_names
+            features.append(part)
+            classes += [names[class_ids[row] - 1] for row in rows]
+            images += [index] * len(rows)
+        seen = torch.cat(features) if features else torch.zeros(0, 1)
+        return seen.numpy(), classes, images
 
 
 def _nothing() -> None:
     return None
 
 
-def _object_boxes(item: AnnotatedImage) -> Tensor:
-    from napari_maskrcnn.core.dataset import make_target
+def _objects(item: AnnotatedImage) -> tuple[Tensor, list[int]]:
+    """Boxes (N, 4) and class ids of the objects that count.
 
-    return make_target(item.label_image, item.class_ids)["boxes"]
+    Those of `make_target`, whose masks would be gigabytes on a large crowded image.
+    """
+    labels = item.label_image.clip(0)
+    ids, windows = label_windows(labels)
+    areas = np.bincount(labels.ravel())
+    boxes, class_ids = [], []
+    for label, (rows, columns) in zip(ids.tolist(), windows, strict=True):
+        sides = rows.stop - rows.start, columns.stop - columns.start
+        if areas[label] >= MIN_VISIBLE_AREA and min(sides) >= MIN_VISIBLE_SIDE:
+            boxes.append([columns.start, rows.start, columns.stop, rows.stop])
+            class_ids.append(int(item.class_ids[label]))
+    return torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), class_ids
 
 
 def _proposals(encoding: Encoding) -> Tensor:
@@ -216,6 +270,17 @@ def _image_scores(item: AnnotatedImage, found: Instances) -> dict[str, float]:
     return result
 
 
+def _of_one_class(
+    item: AnnotatedImage, found: Instances
+) -> tuple[AnnotatedImage, Instances]:
+    """Take all objects, true and found, for objects of one class."""
+    names = ("object",)
+    return (
+        replace(item, class_ids=item.class_ids.clip(0, 1), class_names=names),
+        replace(found, class_ids=found.class_ids.clip(0, 1), class_names=names),
+    )
+
+
 def _planes(item: AnnotatedImage, found: Instances) -> tuple[NDArray[Any], ...]:
     """Return label images and class images, true and found; unreviewed ground is 0."""
     truth = np.maximum(item.label_image, 0)
@@ -251,58 +316,3 @@ def _ap(planes: tuple[NDArray[Any], ...], classes: int) -> list[float]:
     ap = np.where(counts[:, 1] > 0, counts[:, 0] / counts[:, 1].clip(1), 1.0)
     found: list[float] = ap.tolist()
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """What to train, and why.
-
-    Parameters
-    ----------
-    train : str
-        A key of `config.PARTS`.
-    proposed : float
-        Part of the annotated objects that the old model's proposals cover.
-    sentence : str
-        For the person.
-    """
-
-    train: str
-    proposed: float
-    sentence: str
-
-
-def recommend(
-    proposed: float, after: Mapping[str, float] | None = None
-) -> Recommendation:
-    """Recommend what to train, by what the old model's proposals miss.
-
-    The heads only look where the region proposals point. Where these do not cover the
-    annotated objects, they and the pyramid have to learn as well. And where a run found
-    the objects but mixed up their classes, the features do not tell these apart.
-
-    Parameters
-    ----------
-    proposed : float
-        See `Judge.proposed`.
-    after : mapping, optional
-        The figures of a model that was fine-tuned.
-    """
-    after = after or {}
-    any_class, right = after.get("ap50_any_class", 0.0), after.get("ap50", 0.0)
-    if any_class - right >= MIXED_UP:
-        return Recommendation(
-            "all",
-            proposed,
-            f"Objects are found (AP {any_class:.2f}) but their classes mixed up "
-            f"(AP {right:.2f}): train longer, or the whole network",
-        )
-    seen = f"The model's region proposals cover {proposed:.0%} of the annotated objects"
-    if proposed >= ENOUGH_PROPOSED:
-        return Recommendation("heads", proposed, f"{seen}: the heads are enough")
-    return Recommendation(
-        "fpn",
-        proposed,
-        f"{seen}: these objects are far from what it knows. Train the region proposals "
-        "and the pyramid too",
-    )

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_maskrcnn.core.words import counted
+
 from .holding_out import hold_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_maskrcnn.core.checkpoints import Checkpoint
     from napari_maskrcnn.core.dataset import AnnotatedImage
 
     from .config import FineTuneConfig
@@ -59,27 +62,23 @@ class FineTunePlan:
         """Say in a few lines what is used for what."""
         judged = sum(self.held_out_objects.values())
         what = {
-            "images": f"{_count(len(self.held_out), 'image')}: "
+            "images": f"{counted(len(self.held_out), 'image')}: "
             + ", ".join(self.held_out),
             "regions": "a part of the image, since there are few images: "
             + "; ".join(self.held_out),
             "objects": "single objects, since they are few",
         }[self.kind]
         lines = [
-            f"Learns from {_counted(self.objects)} in "
-            f"{_count(len(self.training), 'image')}",
-            f"Held out to measure with ({_count(judged, 'object')}): {what}",
+            f"Learns from {_listed(self.objects)} in "
+            f"{counted(len(self.training), 'image')}",
+            f"Held out to measure with ({counted(judged, 'object')}): {what}",
         ]
         if self.new_classes:
             lines.append(f"New classes: {', '.join(self.new_classes)}")
         return "\n".join([*lines, *self.warnings])
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("s" if number != 1 else "")
-
-
-def _counted(objects: dict[str, int]) -> str:
+def _listed(objects: dict[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in objects.items() if number)
 
 
@@ -184,9 +183,9 @@ def replay_in_words(
     if not judging:
         return ""
     return (
-        f"Replays {_count(_total(training), 'object')} in "
-        f"{_count(len(training), 'image')}, and measures with "
-        f"{_count(_total(judging), 'object')} more whether they are forgotten"
+        f"Replays {counted(_total(training), 'object')} in "
+        f"{counted(len(training), 'image')}, and measures with "
+        f"{counted(_total(judging), 'object')} more whether they are forgotten"
     )
 
 
@@ -194,6 +193,20 @@ def object_counts(item: AnnotatedImage) -> Counter[int]:
     """Return how many objects that count an image has, by class id."""
     labels = np.unique(item.label_image)
     return Counter(item.class_ids[labels[labels > 0]].tolist())
+
+
+def class_objects(item: AnnotatedImage, known: tuple[str, ...]) -> dict[str, int]:
+    """Return how many objects that count an image has, by the name of their class.
+
+    Parameters
+    ----------
+    item : AnnotatedImage
+        The image.
+    known : tuple of str
+        The model's classes, which objects without classes of their own have.
+    """
+    own, counts = _own_classes(item, known), object_counts(item)
+    return {name: counts[own.index(name) + 1] for name in _present_classes(item, known)}
 
 
 def _total(items: Sequence[AnnotatedImage]) -> int:
@@ -289,13 +302,22 @@ def _scarcity(
             )
         elif number < FEW_EXAMPLES:
             warnings.append(
-                f"Only {_count(number, 'object')} of the class {name!r} to learn from"
+                f"Only {counted(number, 'object')} of the class {name!r} to learn from"
             )
         if number and not judged[name]:
             warnings.append(f"No {name!r} is held out: how well it is found is unknown")
     if sum(judged.values()) < FEW_OBJECTS:
         warnings.append(
-            f"Only {_count(sum(judged.values()), 'object')} held out: "
+            f"Only {counted(sum(judged.values()), 'object')} held out: "
             "the figures say little"
         )
     return warnings
+
+
+def check_kind(checkpoint: Checkpoint) -> None:
+    """Raise ValueError for a model that cannot be fine-tuned."""
+    if checkpoint.output_kind == "keypoints":
+        raise ValueError(
+            "keypoint networks cannot be fine-tuned here: annotations have masks and "
+            "no keypoints. Models that give masks or boxes can be"
+        )

@@ -11,12 +11,12 @@ from napari_maskrcnn.core import preload  # noqa: F401
 
 from napari_maskrcnn.core.checkpoints import Checkpoint, read_checkpoint
 from napari_maskrcnn.core.model_list import find_model
-from napari_maskrcnn.core.progress import Progress, relay
+from napari_maskrcnn.core.progress import relay
 
+from .advice import advise
 from .config import FineTuneConfig
 from .job import FineTuneJob
-from .judging import Judge, Recommendation, recommend
-from .planning import plan, replay_plan
+from .planning import check_kind, plan, replay_plan
 from .team import Team
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from napari_maskrcnn.core.dataset import AnnotatedImage
     from napari_maskrcnn.core.instances import Instances
 
+    from .advice import Recommendation
     from .planning import FineTunePlan
 
 __all__ = [
@@ -36,9 +37,6 @@ __all__ = [
     "fine_tune",
     "plan",
 ]
-
-# The recommendation looks at so many images.
-ADVICE_IMAGES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,15 +200,6 @@ def fine_tune(
     return _result(job)
 
 
-def check_kind(checkpoint: Checkpoint) -> None:
-    """Raise ValueError for a model that cannot be fine-tuned."""
-    if checkpoint.output_kind == "keypoints":
-        raise ValueError(
-            "keypoint networks cannot be fine-tuned here: annotations have masks and "
-            "no keypoints. Models that give masks or boxes can be"
-        )
-
-
 def _learn(job: FineTuneJob) -> Generator[FineTuneProgress, None, None]:
     while True:
         if job.validation_due:
@@ -267,29 +256,3 @@ def _result(job: FineTuneJob) -> FineTuneResult:
         seconds=state.seconds,
         ended=job.ended,
     )
-
-
-def advise(
-    checkpoint: Checkpoint, annotated: Sequence[AnnotatedImage], device: str = "auto"
-) -> Generator[Progress, None, Recommendation]:
-    """Recommend what to train, before a run: a few images are encoded.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        The model to start from.
-    annotated : sequence of AnnotatedImage
-        The person's images.
-    device : str
-        See `core.devices.choose_device`.
-    """
-    check_kind(checkpoint)
-    with_objects = [item for item in annotated if item.has_objects][:ADVICE_IMAGES]
-    if not with_objects:
-        raise ValueError("none of the images holds a reviewed object")
-    yield Progress(0, 0, "Loading the model")
-    proposed = yield from relay(
-        Judge(checkpoint, with_objects, device).proposed(),
-        lambda: Progress(0, 0, "Looking at the objects"),
-    )
-    return recommend(proposed)

@@ -50,7 +50,7 @@ def test_the_detector_gives_what_torchvision_gives(script: Any, name: str) -> No
     # Their heads take longer.
     slow = name in ("maskrcnn_resnet50_fpn_v2", "keypointrcnn_resnet50_fpn")
     for image in [first, colours((60, 200), 7)][slow:]:
-        found = script.difference(detector, network, image)
+        found = script.difference(detector, network, image, 20)
         assert found.expected == found.found > 3
         assert found.boxes < 1e-3
         assert found.scores < 1e-5

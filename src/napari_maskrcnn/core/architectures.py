@@ -25,7 +25,7 @@ from torchvision.models.detection.mask_rcnn import (
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from .c4 import c4
+from .c4 import ROI_SIZE, c4
 from .kinds import check_known
 
 if TYPE_CHECKING:
@@ -207,6 +207,7 @@ def maskrcnn_resnet50_c4(
     norm_eps: float = 1e-5,
     anchor_sizes: Sequence[int] = ANCHOR_SIZES,
     rois_per_image: int = ROIS_PER_IMAGE,
+    roi_size: int = ROI_SIZE,
 ) -> MaskRCNN:
     """Build the network of the paper's first experiments; see `core.c4.c4`.
 
@@ -222,9 +223,11 @@ def maskrcnn_resnet50_c4(
         In pixels that the network sees, all of them on the one level.
     rois_per_image : int
         Proposals an image that the heads learn from. Each goes through conv5.
+    roi_size : int
+        Side of a region that goes into conv5, in cells, and of a mask.
     """
     layer = norm_layer(norm, norm_eps)
-    return c4(num_classes, trunk, layer, anchor_sizes, rois_per_image)
+    return c4(num_classes, trunk, layer, anchor_sizes, rois_per_image, roi_size)
 
 
 def keypointrcnn_resnet50_fpn(

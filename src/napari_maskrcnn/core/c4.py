@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-# Of conv4, of conv5, and of the mask branch, in a ResNet of bottleneck blocks.
 MASK_CHANNELS = 256
 ROI_SIZE = 14
 
@@ -79,6 +78,7 @@ def c4(
     norm_layer: Callable[[int], nn.Module],
     anchor_sizes: Sequence[int],
     rois_per_image: int,
+    roi_size: int = ROI_SIZE,
 ) -> MaskRCNN:
     """Assemble a Mask R-CNN on conv4 (He et al. 2017, figure 4, left).
 
@@ -101,6 +101,8 @@ def c4(
         In pixels that the network sees.
     rois_per_image : int
         Proposals an image that the heads learn from.
+    roi_size : int
+        Side of a region that goes into conv5, in cells, and of a mask.
     """
     resnet = torchvision.models.get_model(trunk, weights=None, norm_layer=norm_layer)
     # Half of the channels of the last stage, which is not in the backbone.
@@ -111,10 +113,10 @@ def c4(
         rpn_anchor_generator=AnchorGenerator(
             (tuple(anchor_sizes),), ((0.5, 1.0, 2.0),)
         ),
-        box_roi_pool=MultiScaleRoIAlign(["0"], ROI_SIZE, sampling_ratio=2),
+        box_roi_pool=MultiScaleRoIAlign(["0"], roi_size, sampling_ratio=2),
         box_head=box_head,
         box_predictor=FastRCNNPredictor(channels, num_classes),
-        mask_roi_pool=MultiScaleRoIAlign(["0"], ROI_SIZE, sampling_ratio=2),
+        mask_roi_pool=MultiScaleRoIAlign(["0"], roi_size, sampling_ratio=2),
         mask_head=MaskHead(box_head),
         mask_predictor=MaskRCNNPredictor(channels, MASK_CHANNELS, num_classes),
         box_batch_size_per_image=rois_per_image,

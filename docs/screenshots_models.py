@@ -3,8 +3,8 @@
     python docs/screenshots_models.py [--out docs/images]
 
 No network is needed: a server on this computer serves bytes in the place of weights,
-halts on the way, and the download is cancelled. Needs a display; without one put ``xvfb-run -a``
-before it.
+halts on the way, and the download is cancelled. Needs a display; without one put
+``xvfb-run -a`` before it.
 """
 
 from __future__ import annotations
@@ -108,11 +108,11 @@ def main() -> None:
     while bar.maximum() <= 1 or bar.value() < 0.4 * bar.maximum():
         rest(100)
     take("download")
-    HALTED.set()
     click(segment.download_row.progress.cancel_button)
     jobs = downloads_of(segment.session).jobs
     while jobs.running:
         rest(100)
+    HALTED.set()
     docked.hide()
     _, manager = dock("Manage models", 1010)
     manager.select(MODEL)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from napari.layers import Points, Shapes
+from napari.layers.utils.color_encoding import NominalColorEncoding
 from napari.utils.colormaps.categorical_colormap import CategoricalColormap
 from napari.utils.colormaps.standardize_color import transform_color
 
@@ -37,7 +38,7 @@ TABLE, ROLE, SKELETONS, CLASSES = "table", "role", "skeletons", "class_names"
 WIDTH, SHAPE = "width", "shape"
 BOXES, KEYPOINTS, BONES = "boxes", "keypoints", "skeleton"
 # Lines and points keep a good width from small images to large ones.
-_LINES, _POINTS = 320, 110
+_LINES, _POINTS = 240, 80
 _TEXT_SIZE = 11
 _FAINT = "60"  # the opacity of a bone that leads to a keypoint in grey, as hex
 
@@ -241,11 +242,9 @@ def _box_looks(table: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
             "string": "{label}",
             "size": _TEXT_SIZE,
             "anchor": "upper_left",
-            "color": {
-                "encoding_type": "NominalColorEncoding",
-                "feature": "class",
-                "colormap": _class_colormap(by_name),
-            },
+            "color": NominalColorEncoding(
+                feature="class", colormap=_class_colormap(by_name)
+            ),
         },
         "feature_defaults": pd.DataFrame(
             {"index": [0], "class": [first], "score": [np.nan], "area": [0.0],

@@ -22,14 +22,11 @@ import numpy as np
 import torch
 
 from napari_maskrcnn.core.annotations import read_annotated
-from napari_maskrcnn.core.checkpoints import (
-    find_model,
-    read_checkpoint,
-    write_checkpoint,
-)
+from napari_maskrcnn.core.checkpoints import read_checkpoint, write_checkpoint
 from napari_maskrcnn.core.fine_tuning import FineTuneConfig, fine_tune, plan
 from napari_maskrcnn.core.instances import Instances
 from napari_maskrcnn.core.metrics import coco_map
+from napari_maskrcnn.core.model_list import find_model
 
 if TYPE_CHECKING:
     from napari_maskrcnn.core.fine_tuning.planning import FineTunePlan

@@ -23,9 +23,10 @@ import numpy as np
 import torch
 from fine_tuning import DATA, read
 
-from napari_maskrcnn.core.checkpoints import Checkpoint, find_model, read_checkpoint
+from napari_maskrcnn.core.checkpoints import Checkpoint, read_checkpoint
 from napari_maskrcnn.core.fine_tuning import FineTuneConfig, fine_tune
 from napari_maskrcnn.core.fine_tuning.judging import Judge
+from napari_maskrcnn.core.model_list import find_model
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.reviewed import UNREVIEWED
 from napari_maskrcnn.core.training import train

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from napari_maskrcnn.core.checkpoints import Checkpoint, find_model, read_checkpoint
+from napari_maskrcnn.core.checkpoints import Checkpoint, read_checkpoint
 from napari_maskrcnn.core.dataset import AnnotatedImage, annotated_image, make_target
 from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig
 from napari_maskrcnn.core.fine_tuning.job import FineTuneJob
@@ -35,6 +35,7 @@ from napari_maskrcnn.core.fine_tuning.judging import Judge
 from napari_maskrcnn.core.fine_tuning.planning import plan
 from napari_maskrcnn.core.fine_tuning.team import Team
 from napari_maskrcnn.core.images import read_image
+from napari_maskrcnn.core.model_list import find_model
 from napari_maskrcnn.core.progress import exhaust
 
 if TYPE_CHECKING:

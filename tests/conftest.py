@@ -63,9 +63,12 @@ settings.load_profile("project")
 
 @pytest.fixture(autouse=True)
 def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The person's own unsaved corrections are neither read nor written."""
+    """The person's own corrections and downloads are neither read nor written."""
     folder = tmp_path / "state"
     monkeypatch.setenv("NAPARI_MASKRCNN_STATE", str(folder))
+    monkeypatch.setenv("NAPARI_MASKRCNN_CACHE", str(tmp_path / "cache"))
+    # Nothing listens there: a test that downloads brings its own server.
+    monkeypatch.setenv("NAPARI_MASKRCNN_WEIGHTS_URL", "http://127.0.0.1:9")
     return folder
 
 

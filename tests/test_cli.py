@@ -311,7 +311,9 @@ def test_models_are_listed_shown_and_added(
     assert code == 0
     assert str(tmp_path / "own" / "mine.safetensors") in text
     code, text, _ = run("models", "list")
-    assert "mine  (yours; disc, ring)  Random weights" in text.splitlines()
+    (line,) = (line for line in text.splitlines() if line.startswith("mine "))
+    assert line.startswith("mine  (yours; masks; disc, ring; ")
+    assert line.endswith(")  Random weights")
     code, text, _ = run("models", "show", "mine")
     assert json.loads(text.partition("\n")[2])["class_names"] == ["disc", "ring"]
     code, _, errors = run("models", "add", file, "--name", "mine")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from .cli_fine_tune import fine_tune
+from .cli_models import models_app
 from .cli_output import progress_line
 
 # Modules that import torch are imported inside the commands: `--help` stays quick.
@@ -21,7 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-models_app = typer.Typer(help="List, show and add models.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.command("fine-tune")(fine_tune)
 
@@ -277,36 +277,3 @@ def check(
     typer.echo(count if faults else "No fault found")
     if faults:
         raise typer.Exit(1)
-
-
-@models_app.command("list")
-def list_command() -> None:
-    """List the models that can be chosen by name."""
-    from .core.checkpoints import list_models
-
-    for entry in list_models():
-        kind = "bundled" if entry.bundled else "yours"
-        classes = ", ".join(entry.class_names)
-        typer.echo(f"{entry.name}  ({kind}; {classes})  {entry.description}")
-
-
-@models_app.command("show")
-def show_command(name: Annotated[str, typer.Argument(help="Name or file.")]) -> None:
-    """Print a model's configuration and provenance."""
-    from .core.checkpoints import find_model, read_config
-
-    path = find_model(name)
-    size = path.stat().st_size / 1e6
-    typer.echo(f"{path} ({size:.1f} MB)")
-    typer.echo(json.dumps(read_config(path), indent=1))
-
-
-@models_app.command("add")
-def add_command(
-    file: Annotated[Path, typer.Argument(help="A .safetensors checkpoint.")],
-    name: Annotated[str | None, typer.Option(help="Under this name.")] = None,
-) -> None:
-    """Copy a checkpoint into the folder of your models."""
-    from .core.checkpoints import add_model
-
-    typer.echo(f"Added {add_model(file, name)}")

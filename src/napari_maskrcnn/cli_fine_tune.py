@@ -104,7 +104,8 @@ def _plan_in_words(
 
 def _start(model: str, out: Path) -> Path:
     """Return the file of the model to start from, which nothing may overwrite."""
-    from .core.checkpoints import SUFFIX, find_model
+    from .core.checkpoints import SUFFIX
+    from .core.model_list import find_model
 
     if out.suffix != SUFFIX:
         raise ValueError(f"--out must end in {SUFFIX}, got {out.name!r}")

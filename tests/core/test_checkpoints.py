@@ -19,16 +19,18 @@ from safetensors.torch import save_file
 from napari_maskrcnn.core.checkpoints import (
     FORMAT,
     Checkpoint,
+    read_checkpoint,
+    read_config,
+    write_checkpoint,
+)
+from napari_maskrcnn.core.detector import load_model
+from napari_maskrcnn.core.foreign import read_weights
+from napari_maskrcnn.core.model_list import (
     add_model,
     find_model,
     list_models,
     models_folder,
-    read_checkpoint,
-    read_config,
-    read_weights,
-    write_checkpoint,
 )
-from napari_maskrcnn.core.detector import load_model
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.core.samples import nuclei_field
 
@@ -146,7 +148,8 @@ def test_the_configuration_is_read_without_torch(
 ) -> None:
     done = run_python(
         "import sys\n"
-        "from napari_maskrcnn.core.checkpoints import read_config, list_models\n"
+        "from napari_maskrcnn.core.checkpoints import read_config\n"
+        "from napari_maskrcnn.core.model_list import list_models\n"
         "print(read_config(sys.argv[1])['class_names'])\n"
         "list_models()\n"
         "print('torch' in sys.modules, 'safetensors' in sys.modules)\n",

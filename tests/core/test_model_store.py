@@ -10,10 +10,10 @@ from tiny_network import tiny_checkpoint, write_tiny
 
 from napari_maskrcnn.core.checkpoints import (
     Checkpoint,
-    list_models,
     read_checkpoint,
     write_checkpoint,
 )
+from napari_maskrcnn.core.model_list import list_models
 from napari_maskrcnn.core.model_store import (
     check_new_name,
     delete_model,

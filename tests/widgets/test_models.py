@@ -11,7 +11,8 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from tiny_network import tiny_checkpoint
 from widget_helpers import open_widget
 
-from napari_maskrcnn.core.checkpoints import Checkpoint, list_models, write_checkpoint
+from napari_maskrcnn.core.checkpoints import Checkpoint, write_checkpoint
+from napari_maskrcnn.core.model_list import list_models
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,13 +15,9 @@ from qtpy.QtWidgets import QApplication
 from safetensors.torch import load_file
 from widget_helpers import open_widget
 
-from napari_maskrcnn.core.checkpoints import (
-    Checkpoint,
-    find_model,
-    read_config,
-    write_checkpoint,
-)
+from napari_maskrcnn.core.checkpoints import Checkpoint, read_config, write_checkpoint
 from napari_maskrcnn.core.detector import load_model
+from napari_maskrcnn.core.model_list import find_model
 from napari_maskrcnn.viewer.models import models_of
 
 if TYPE_CHECKING:

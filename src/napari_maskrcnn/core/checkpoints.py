@@ -1,4 +1,4 @@
-"""Checkpoint files, and the models that are known by name.
+"""Checkpoint files.
 
 A checkpoint is one ``.safetensors`` whose header carries its configuration as JSON:
 architecture, class names, native object size, thresholds, provenance. No pickle.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import pickle
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from .atomic import replacing
 from .checkpoint_config import (
-    SCORE_THRESHOLD,
     checked_config,
     image_size,
     object_size,
@@ -27,7 +24,7 @@ from .checkpoint_config import (
 from .kinds import OutputKind, output_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     import torch
     from torch import Tensor
@@ -39,11 +36,6 @@ FORMAT = "napari-maskrcnn/1"
 SUFFIX = ".safetensors"
 # The longest header that is read before a file is called broken.
 MAX_HEADER_BYTES = 16_000_000
-# What torch's reader raises for a pickle that is refused, cut off, or none at all.
-_BROKEN_PICKLE = (
-    pickle.UnpicklingError, RuntimeError, EOFError, LookupError, AttributeError,
-    TypeError, ValueError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,18 +143,6 @@ class Checkpoint:
         return network.eval()
 
 
-@dataclass(frozen=True, slots=True)
-class ModelEntry:
-    """A model that can be chosen by name."""
-
-    name: str
-    path: Path
-    description: str
-    class_names: tuple[str, ...]
-    bundled: bool
-    score_threshold: float = SCORE_THRESHOLD
-
-
 def write_checkpoint(
     path: str | Path, checkpoint: Checkpoint, *, dtype: torch.dtype | None = None
 ) -> None:
@@ -242,121 +222,3 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         return Checkpoint(config, load_file(path))
     except SafetensorError as error:
         raise ValueError(f"{Path(path).name} is damaged: {error}") from error
-
-
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read a foreign state dict (``.pt``, ``.pth``) without running any of its code.
-
-    Raises
-    ------
-    ValueError
-        When the file holds anything but tensors, or code to be run.
-    """
-    from napari_maskrcnn.core import preload  # noqa: F401
-
-    import torch
-
-    name = Path(path).name
-    try:
-        # weights_only: a pickle may run any code when it is opened.
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except _BROKEN_PICKLE as error:
-        raise ValueError(f"{name} holds more than weights, or is damaged") from error
-    if isinstance(state, dict) and isinstance(state.get("model"), dict):
-        state = state["model"]
-    if not isinstance(state, dict) or not all(
-        isinstance(value, torch.Tensor) for value in state.values()
-    ):
-        raise ValueError(f"{name} is not a dictionary of tensors")
-    return state
-
-
-def models_folder() -> Path:
-    """Return the folder of the user's own models; NAPARI_MASKRCNN_MODELS moves it."""
-    override = os.environ.get("NAPARI_MASKRCNN_MODELS")
-    if override:
-        return Path(override)
-    try:
-        import platformdirs
-    except ImportError:
-        # It comes with napari; a bare cluster node need not have it.
-        return Path.home() / ".napari-maskrcnn" / "models"
-    return platformdirs.user_data_path("napari-maskrcnn", appauthor=False) / "models"
-
-
-def list_models() -> list[ModelEntry]:
-    """List the bundled models, then the user's own; broken files are left out."""
-    bundled_folder = Path(__file__).parent.parent / "models"
-    entries: dict[str, ModelEntry] = {}
-    for folder in (bundled_folder, models_folder()):
-        for path in sorted(folder.glob(f"*{SUFFIX}")):
-            try:
-                config = read_config(path)
-            except (OSError, ValueError):
-                continue
-            # A bundled name cannot be shadowed by a file of the same name.
-            entries.setdefault(
-                path.stem, _entry(path, config, folder == bundled_folder)
-            )
-    return list(entries.values())
-
-
-def _entry(path: Path, config: Mapping[str, Any], bundled: bool) -> ModelEntry:
-    return ModelEntry(
-        name=path.stem,
-        path=path,
-        description=str(config.get("description", "")),
-        class_names=tuple(config["class_names"]),
-        bundled=bundled,
-        score_threshold=score_threshold(config),
-    )
-
-
-def find_model(name_or_path: str | Path) -> Path:
-    """Return the checkpoint file for a model's name, or for the path of a file.
-
-    Raises
-    ------
-    ValueError
-        When there is neither; the message names the known models.
-    """
-    entries = {entry.name: entry.path for entry in list_models()}
-    if str(name_or_path) in entries:
-        return entries[str(name_or_path)]
-    path = Path(name_or_path)
-    if path.suffix == SUFFIX and path.is_file():
-        return path
-    raise ValueError(
-        f"no model named {str(name_or_path)!r} and no such {SUFFIX} file; "
-        f"known models: {', '.join(sorted(entries)) or 'none'}"
-    )
-
-
-def add_model(file: str | Path, name: str | None = None) -> Path:
-    """Copy a checkpoint into the folder of the user's models.
-
-    Parameters
-    ----------
-    file : str or Path
-        A checkpoint of this project.
-    name : str, optional
-        Its name from now on; by default the file's stem.
-
-    Raises
-    ------
-    ValueError
-        When the file is not a checkpoint, or the name is taken.
-    """
-    file = Path(file)
-    checkpoint = read_checkpoint(file)
-    name = name or file.stem
-    possible = Path(name).name == name and not name.startswith(".")
-    if not possible or name in {entry.name for entry in list_models()}:
-        raise ValueError(
-            f"the name {name!r} is taken or not a file name; choose another"
-        )
-    folder = models_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}{SUFFIX}"
-    write_checkpoint(path, checkpoint)
-    return path

@@ -9,13 +9,14 @@ from napari_maskrcnn.core import preload  # noqa: F401
 
 import torch
 
-from .checkpoints import Checkpoint, find_model, read_checkpoint
+from .checkpoints import Checkpoint, read_checkpoint
 from .devices import choose_device, inference_precision, memory_format
 from .encode_image import encode_image
 from .encoding import EncodeSettings, Encoding
 from .heads import detect_in_encoding
 from .images import image_plane
 from .memory import SMALLEST_WINDOW, MemoryLadder
+from .model_list import find_model
 from .progress import Progress, exhaust
 from .prompts import Prompter, WindowMemory
 from .recipe import MAX_DETECTIONS, NMS_CEILING, SCORE_FLOOR, Recipe

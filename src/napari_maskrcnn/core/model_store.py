@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .atomic import replacing
-from .checkpoints import SUFFIX, ModelEntry, list_models, models_folder, read_config
+from .catalogue import find_in_catalogue
+from .checkpoints import SUFFIX, read_config
+from .model_list import ModelEntry, find_model, list_models, models_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +46,9 @@ class ModelDetails:
     before, after : dict of str to float
         Figures such as "ap50" on what was held out, of its parent and of itself.
     size : int
-        Bytes of the file.
+        Bytes of the file, or of the download where the model is not here yet.
+    published : dict of str to float
+        Figures of its publisher, in percent, such as "box AP".
     """
 
     entry: ModelEntry
@@ -55,6 +59,7 @@ class ModelDetails:
     before: dict[str, float]
     after: dict[str, float]
     size: int
+    published: dict[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -75,7 +80,11 @@ def list_details() -> list[ModelDetails]:
 
 
 def _details(entry: ModelEntry) -> ModelDetails:
-    source = read_config(entry.path).get("provenance")
+    if entry.downloaded:
+        config = read_config(entry.path)
+    else:
+        config = find_in_catalogue(entry.name).config()
+    source = config.get("provenance")
     source = source if isinstance(source, dict) else {}
     parent = source.get("parent")
     before, after = figures(source)
@@ -87,7 +96,8 @@ def _details(entry: ModelEntry) -> ModelDetails:
         objects=_number(source.get("objects")),
         before=before,
         after=after,
-        size=entry.path.stat().st_size,
+        size=entry.size,
+        published=_numbers(source.get("published")),
     )
 
 
@@ -195,11 +205,17 @@ def rename_model(name: str, new_name: str) -> Path:
 def delete_model(name: str) -> None:
     """Delete one of the person's own models, and the folder of its run.
 
+    Of a downloaded model the download is deleted; it can be downloaded again.
+
     Raises
     ------
     ValueError
-        When there is no such model, or it is bundled.
+        When there is no such model on this computer, or it is bundled.
     """
+    entry = _model(name)
+    if entry.source == "torchvision":
+        find_model(name).unlink()
+        return
     own_model(name).path.unlink()
     if run_folder(name).is_dir():
         shutil.rmtree(run_folder(name))
@@ -220,7 +236,7 @@ def export_model(name: str, target: str | Path) -> Iterator[int]:
         is the model itself.
     """
     target = Path(target)
-    source = _model(name).path
+    source = find_model(_model(name).name)
     if target.suffix != SUFFIX:
         raise ValueError(f"the file must end in {SUFFIX}, got {target.name!r}")
     if target.exists() and target.samefile(source):
@@ -236,10 +252,12 @@ def export_model(name: str, target: str | Path) -> Iterator[int]:
 
 
 def own_model(name: str) -> ModelEntry:
-    """Return one of the person's own models; ValueError if it is bundled or unknown."""
+    """Return one of the person's own models; ValueError if it is not one."""
     entry = _model(name)
     if entry.bundled:
         raise ValueError(f"{name!r} comes with the package and stays as it is")
+    if entry.source == "torchvision":
+        raise ValueError(f"{name!r} is torchvision's and keeps its name")
     return entry
 
 

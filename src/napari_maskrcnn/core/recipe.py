@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .atomic import replacing
+from .class_names import choosable
 from .instances import check_fraction
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Recipe:
         if unknown:
             raise ValueError(
                 f"the model does not know the class {unknown[0]!r}; "
-                f"it knows {', '.join(class_names)}"
+                f"it knows {', '.join(choosable(class_names))}"
             )
         if not self.classes:
             return None

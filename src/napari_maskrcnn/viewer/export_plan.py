@@ -17,6 +17,7 @@ from napari_maskrcnn.core.coco import (
     plane_images,
 )
 from napari_maskrcnn.core.coco.json_file import load_json
+from napari_maskrcnn.core.coco.objects import listed_classes
 from napari_maskrcnn.core.progress import Progress
 from napari_maskrcnn.viewer.coco_origin import CATEGORIES, REGIONS_KEY
 from napari_maskrcnn.viewer.export_parts import NO_CLASS, Part, Picture
@@ -288,7 +289,7 @@ def _categories(parts: Iterable[Part], images: Iterable[CocoImage]) -> list[Cate
     }
     categories = sorted(known.values(), key=lambda category: category.id)
     for image in images:
-        for name in image.to_objects().class_names:
+        for name in listed_classes(image.to_objects()):
             if name not in known:
                 known[name] = Category(0, name)
                 categories.append(known[name])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
-from napari_maskrcnn.core.checkpoints import find_model
+from napari_maskrcnn.core.model_list import find_model
 from napari_maskrcnn.core.model_store import check_new_name
 from napari_maskrcnn.viewer.annotated_layers import LabelledPlane
 from napari_maskrcnn.viewer.export_parts import likely_image

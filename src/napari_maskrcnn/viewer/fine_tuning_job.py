@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from napari_maskrcnn.core.checkpoints import find_model, read_config
+from napari_maskrcnn.core.checkpoints import read_config
+from napari_maskrcnn.core.model_list import find_model
 from napari_maskrcnn.core.model_store import (
     check_new_name,
     figures,

@@ -133,7 +133,7 @@ def load_detector(
     loaded: LoadedModel, recipe: Recipe
 ) -> Generator[Progress, None, Any]:
     """Return the detector for a recipe, loading it unless it is loaded already."""
-    from napari_maskrcnn.core.checkpoints import find_model
+    from napari_maskrcnn.core.model_list import find_model
 
     path = find_model(recipe.model)
     key = (str(path), path.stat().st_mtime_ns, recipe.device)

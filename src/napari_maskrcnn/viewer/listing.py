@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels
 
+from napari_maskrcnn.core.class_names import choosable
 from napari_maskrcnn.core.review import Flag, check_masks, judge, measure, remeasure
 from napari_maskrcnn.viewer.features import has_table, normalised
 from napari_maskrcnn.viewer.layers import Plane, current_plane
@@ -155,7 +156,7 @@ class Lister:
     def model_classes(self, layer: Labels) -> tuple[str, ...]:
         """Return the classes of the model that found the objects."""
         record = self.record_of(layer)
-        return record.instances.class_names if record is not None else ()
+        return choosable(record.instances.class_names) if record is not None else ()
 
     def list(self, layer: Labels) -> Listing | None:
         """List the objects, None when there is no viewer any more.

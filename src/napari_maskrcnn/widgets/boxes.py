@@ -6,19 +6,23 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QComboBox
 from superqt.utils import signals_blocked
 
-from napari_maskrcnn.core.checkpoints import list_models
+from napari_maskrcnn.core.class_names import class_count
+from napari_maskrcnn.core.model_list import list_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari.layers import Layer
 
-    from napari_maskrcnn.core.checkpoints import ModelEntry
+    from napari_maskrcnn.core.model_list import ModelEntry
 
 DEFAULT_MODEL = "nuclei"
+PUBLISHER = "torchvision"
+MEGABYTE = 1_000_000
 
 
 class Box(QComboBox):
@@ -78,10 +82,19 @@ class LayerBox(Box):
 
 
 class ModelBox(Box):
-    """The models to choose one from."""
+    """The models to choose one from; those of torchvision in a group of their own.
 
-    def __init__(self, tip: str) -> None:
+    Parameters
+    ----------
+    tip : str
+        The tooltip.
+    absent : bool
+        Whether models that are still to be downloaded are listed.
+    """
+
+    def __init__(self, tip: str, *, absent: bool = False) -> None:
         super().__init__(tip)
+        self._absent = absent
         self._entries: dict[str, ModelEntry] = {}
 
     def name(self) -> str:
@@ -105,11 +118,35 @@ class ModelBox(Box):
             The model to choose where none is yet.
         """
         chosen = self.name() or default or DEFAULT_MODEL
-        self._entries = {entry.name: entry for entry in list_models()}
+        self._entries = {
+            entry.name: entry
+            for entry in list_models()
+            if entry.downloaded or self._absent
+        }
         with signals_blocked(self):
             self.clear()
-            for row, entry in enumerate(self._entries.values()):
-                self.addItem(entry.name, entry.name)
-                tip = entry.description or ", ".join(entry.class_names)
-                self.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
+            group = ""
+            for entry in self._entries.values():
+                if entry.source == PUBLISHER != group:
+                    self._add_heading("Trained on COCO, by torchvision")
+                group = entry.source
+                self._add_entry(entry)
             self.choose(chosen)
+
+    def _add_entry(self, entry: ModelEntry) -> None:
+        text = entry.name
+        if not entry.downloaded:
+            text += f"  (download {entry.size / MEGABYTE:.0f} MB)"
+        self.addItem(text, entry.name)
+        tip = entry.description or class_count(entry.class_names)
+        self.setItemData(self.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+
+    def _add_heading(self, text: str) -> None:
+        """Add a line that cannot be chosen."""
+        self.insertSeparator(self.count())
+        self.addItem(text)
+        items = self.model()
+        if isinstance(items, QStandardItemModel):
+            heading = items.item(self.count() - 1)
+            if heading is not None:
+                heading.setEnabled(False)

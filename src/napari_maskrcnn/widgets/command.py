@@ -40,4 +40,6 @@ def segment_command(recipe: Recipe, image: Path | None) -> str:
         value = getattr(recipe, name)
         if name == "model" or value != getattr(default, name):
             words += [option, str(value)]
+    if recipe.classes:
+        words += ["--classes", ",".join(recipe.classes)]
     return shlex.join(words)

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_maskrcnn.core.class_names import choosable
 from napari_maskrcnn.core.fine_tuning.config import PARTS, FineTuneConfig
 from napari_maskrcnn.core.model_store import free_name
 from napari_maskrcnn.widgets.boxes import DEFAULT_MODEL, Box, ModelBox
@@ -79,7 +80,7 @@ class TrainingForm(QWidget):
     def class_names(self) -> tuple[str, ...]:
         """Return the classes that the model knows."""
         entry = self.model_box.entry()
-        return entry.class_names if entry is not None else ()
+        return choosable(entry.class_names) if entry is not None else ()
 
     def name(self) -> str:
         """Return the new model's name."""

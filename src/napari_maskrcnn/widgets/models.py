@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
     QGridLayout,
+    QInputDialog,
     QMessageBox,
     QTreeWidget,
     QTreeWidgetItem,
@@ -18,7 +19,8 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
-from napari_maskrcnn.core.checkpoints import SUFFIX, add_model, models_folder
+from napari_maskrcnn.core.checkpoints import SUFFIX
+from napari_maskrcnn.core.model_list import FOREIGN_SUFFIXES, add_model, models_folder
 from napari_maskrcnn.core.model_store import (
     ModelDetails,
     delete_model,
@@ -31,6 +33,8 @@ from napari_maskrcnn.viewer.models import models_of
 from napari_maskrcnn.viewer.torch_start import import_torch
 from napari_maskrcnn.viewer.workers import JobRunner, describe_error
 from napari_maskrcnn.widgets.dock import Dock
+from napari_maskrcnn.widgets.download_row import DownloadRow
+from napari_maskrcnn.widgets.model_rows import COLUMNS, model_in_words, model_row
 from napari_maskrcnn.widgets.parts import StatusLine, button, paragraph
 
 if TYPE_CHECKING:
@@ -40,9 +44,8 @@ if TYPE_CHECKING:
 
     from napari_maskrcnn.viewer.session import Session
 
-COLUMNS = ("Name", "Classes", "Made from", "Date", "Learnt from", "AP at 0.5", "Size")
-MEGABYTE = 1_000_000
 FILTER = f"Models (*{SUFFIX})"
+IMPORTED = f"Models ({' '.join(f'*{end}' for end in (SUFFIX, *FOREIGN_SUFFIXES))})"
 
 
 class ModelsWidget(Dock):
@@ -73,10 +76,10 @@ class ModelsWidget(Dock):
         self.table = QTreeWidget()
         self.table.setHeaderLabels(list(COLUMNS))
         self.table.setRootIsDecorated(False)
-        self.table.setAlternatingRowColors(True)
         self.table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.details_label = paragraph()
+        self.download_row = DownloadRow(self.session)
         self.use_button = button("Use", "Segment with this model from now on")
         self.rename_button = button("Rename", "Type another name into the table")
         self.delete_button = button("Delete", "Delete the model's file; asks first")
@@ -102,6 +105,7 @@ class ModelsWidget(Dock):
         column = QVBoxLayout(self)
         column.addWidget(self.table, 1)
         column.addWidget(self.details_label)
+        column.addWidget(self.download_row)
         column.addLayout(buttons)
         column.addWidget(self.status)
         self.setMinimumWidth(320)
@@ -135,7 +139,7 @@ class ModelsWidget(Dock):
         with signals_blocked(self.table):
             self.table.clear()
             for details in self._details.values():
-                self.table.addTopLevelItem(_row(details))
+                self.table.addTopLevelItem(model_row(details))
             for column in range(len(COLUMNS)):
                 self.table.resizeColumnToContents(column)
         self.select(chosen or next(iter(self._details), ""))
@@ -163,13 +167,16 @@ class ModelsWidget(Dock):
     def _on_selected(self) -> None:
         details = self._details.get(self.selected())
         running = self.jobs.running
-        own = details is not None and not details.entry.bundled and not running
-        self.use_button.setEnabled(details is not None)
-        self.rename_button.setEnabled(own)
-        self.delete_button.setEnabled(own)
-        self.export_button.setEnabled(details is not None and not running)
+        source = details.entry.source if details is not None else ""
+        here = details is not None and details.entry.downloaded
+        free = here and not running
+        self.download_row.show_entry(None if details is None else details.entry)
+        self.use_button.setEnabled(here)
+        self.rename_button.setEnabled(free and source == "yours")
+        self.delete_button.setEnabled(free and source != "bundled")
+        self.export_button.setEnabled(free)
         self.import_button.setEnabled(not running)
-        self.details_label.setText("" if details is None else _in_words(details))
+        self.details_label.setText("" if details is None else model_in_words(details))
 
     # ---- the person acts
 
@@ -198,11 +205,10 @@ class ModelsWidget(Dock):
 
     def _on_delete(self) -> None:
         name = self.selected()
-        answer = QMessageBox.question(
-            self,
-            "Delete the model",
-            f"Delete {name} and the history of its run? This cannot be undone.",
-        )
+        question = f"Delete {name} and the history of its run? This cannot be undone."
+        if self._details[name].entry.source == "torchvision":
+            question = f"Delete the download of {name}? It can be downloaded again."
+        answer = QMessageBox.question(self, "Delete the model", question)
         if answer != QMessageBox.StandardButton.Yes:
             return
         try:
@@ -214,10 +220,23 @@ class ModelsWidget(Dock):
         self._changed("")
 
     def _on_import(self) -> None:
-        names, _ = QFileDialog.getOpenFileNames(self, "Import models", "", FILTER)
-        if names:
+        names, _ = QFileDialog.getOpenFileNames(self, "Import models", "", IMPORTED)
+        files = [(Path(name), self._ask_classes(Path(name))) for name in names]
+        if files:
             self.status.say("Importing")
-            self.jobs.start(import_models, [Path(name) for name in names])
+            self.jobs.start(import_models, files)
+
+    def _ask_classes(self, path: Path) -> str | None:
+        """Ask for the classes of weights that do not name them; None for no answer."""
+        if path.suffix.lower() not in FOREIGN_SUFFIXES:
+            return None
+        text, _ = QInputDialog.getText(
+            self,
+            "Class names",
+            f"The classes of {path.name}, with commas between them, or a file with one "
+            "name a line, or a COCO file.\nEmpty: they are numbered.",
+        )
+        return text.strip() or None
 
     def _on_export(self) -> None:
         name = self.selected()
@@ -233,7 +252,7 @@ class ModelsWidget(Dock):
     def _on_folder(self) -> None:
         details = self._details.get(self.selected())
         folder = models_folder()
-        if details is not None and not details.entry.bundled:
+        if details is not None and details.entry.source != "bundled":
             folder = details.entry.path.parent
         folder.mkdir(parents=True, exist_ok=True)
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
@@ -255,14 +274,20 @@ class ModelsWidget(Dock):
 
 
 def import_models(
-    paths: Sequence[Path],
+    files: Sequence[tuple[Path, str | None]],
 ) -> Generator[Progress, None, tuple[str, str]]:
-    """Add files to the person's models; return a sentence and the last one's name."""
+    """Add files, each with its class names or None, to the person's models.
+
+    Returns
+    -------
+    tuple of str
+        A sentence, and the name of the last one.
+    """
     yield from import_torch()
     added = []
-    for number, path in enumerate(paths):
-        yield Progress(number, len(paths), f"Importing {path.name}")
-        added.append(add_model(path).stem)
+    for number, (path, classes) in enumerate(files):
+        yield Progress(number, len(files), f"Importing {path.name}")
+        added.append(add_model(path, classes=classes).stem)
     return f"Imported {', '.join(added)}", added[-1]
 
 
@@ -271,55 +296,3 @@ def export(name: str, target: Path) -> Generator[Progress, None, tuple[str, str]
     for written in export_model(name, target):
         yield Progress(written, 0, "Exporting")
     return f"Exported to {target}", ""
-
-
-def _row(details: ModelDetails) -> QTreeWidgetItem:
-    entry = details.entry
-    item = QTreeWidgetItem(
-        [
-            entry.name,
-            ", ".join(entry.class_names),
-            details.parent or ("comes with the package" if entry.bundled else ""),
-            details.date[:10],
-            _learnt_from(details),
-            _score(details),
-            f"{details.size / MEGABYTE:.1f} MB",
-        ]
-    )
-    item.setData(0, Qt.ItemDataRole.UserRole, entry.name)
-    for column in range(len(COLUMNS)):
-        item.setToolTip(column, entry.description or item.text(column))
-    flags = Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsEnabled
-    if not entry.bundled:
-        flags |= Qt.ItemFlag.ItemIsEditable
-    item.setFlags(flags)
-    return item
-
-
-def _learnt_from(details: ModelDetails) -> str:
-    if not details.images:
-        return ""
-    images = "1 image" if details.images == 1 else f"{details.images:,} images"
-    return f"{details.objects:,} objects, {images}"
-
-
-def _score(details: ModelDetails) -> str:
-    if "ap50" not in details.after:
-        return ""
-    after = f"{details.after['ap50']:.2f}"
-    before = details.before.get("ap50")
-    return after if before is None else f"{before:.2f} \N{RIGHTWARDS ARROW} {after}"
-
-
-def _in_words(details: ModelDetails) -> str:
-    """Return what the table has no room for."""
-    entry = details.entry
-    lines = [entry.description] if entry.description else []
-    lines.append(f"Classes: {', '.join(entry.class_names)}")
-    if details.before and "ap50" in details.after:
-        before, parent = details.before.get("ap50", 0), details.parent or "its parent"
-        lines.append(
-            f"On what was held out when it was made: AP at IoU 0.5 was {before:.2f} "
-            f"with {parent} and is {details.after['ap50']:.2f}"
-        )
-    return "\n".join(lines)

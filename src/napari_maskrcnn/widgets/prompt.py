@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel
 
+from napari_maskrcnn.core.class_names import choosable
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.viewer.classes import classes_of
 from napari_maskrcnn.viewer.models import models_of
@@ -207,7 +208,7 @@ class PromptWidget(Dock):
         image = self.image()
         labels = self.session.results.labels_of(image) if image is not None else None
         record = self.session.results.record_of(image) if image is not None else None
-        known = record.instances.class_names if record is not None else ()
+        known = choosable(record.instances.class_names) if record is not None else ()
         names = classes_of(labels, known) if labels is not None else list(known)
         now = [self.class_box.itemData(i) for i in range(1, self.class_box.count())]
         if now == names and self.class_box.count():

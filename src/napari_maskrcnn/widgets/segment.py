@@ -8,31 +8,33 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
-    QDoubleSpinBox,
-    QHBoxLayout,
     QLabel,
     QVBoxLayout,
 )
 
+from napari_maskrcnn.core.class_names import choosable
 from napari_maskrcnn.core.progress import duration
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.viewer.models import models_of
 from napari_maskrcnn.viewer.settings import device_choice
 from napari_maskrcnn.viewer.workers import describe_error
 from napari_maskrcnn.widgets.boxes import DEFAULT_MODEL, Box, LayerBox, ModelBox
+from napari_maskrcnn.widgets.class_choice import ClassChoice
 from napari_maskrcnn.widgets.command import segment_command
 from napari_maskrcnn.widgets.dock import Dock
+from napari_maskrcnn.widgets.download_row import DownloadRow
 from napari_maskrcnn.widgets.frames_row import FramesRow
 from napari_maskrcnn.widgets.parts import (
     PrimaryButton,
     ProgressRow,
-    Slider,
     StatusLine,
     bold,
     button,
     form_layout,
 )
 from napari_maskrcnn.widgets.recovery_bar import RecoveryBar
+from napari_maskrcnn.widgets.size_row import SizeRow
+from napari_maskrcnn.widgets.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
     from napari_maskrcnn.viewer.segmenting import Run
     from napari_maskrcnn.viewer.session import Session
 
-# What the size is before a person or a run has said; no object is so small.
-UNKNOWN_SIZE, USUAL_SIZE = 1, 24
 CHANNELS = ("Red", "Green", "Blue")
 
 
@@ -78,20 +78,15 @@ class SegmentWidget(Dock):
         self.image_box = LayerBox(
             "The image layer to segment; of a stack, one plane or many"
         )
-        self.model_box = ModelBox("The network to use; its purpose is in its tooltip")
+        self.model_box = ModelBox(
+            "The network to use; its purpose is in its tooltip", absent=True
+        )
         self.frames_row = FramesRow()
         self.channel_box = Box("Which colour channel the network sees")
-        self.size_auto = QCheckBox("Automatic")
-        self.size_auto.setChecked(recipe.object_size is None)
-        self.size_auto.setToolTip("Find the typical size of the objects in the image")
-        self.size_box = QDoubleSpinBox()
-        self.size_box.setRange(UNKNOWN_SIZE, 2000)
-        self.size_box.setSpecialValueText("\N{EN DASH}")
-        self.size_box.setDecimals(0)
-        self.size_box.setSuffix(" px")
-        self.size_box.setValue(recipe.object_size or UNKNOWN_SIZE)
-        self.size_box.setEnabled(not self.size_auto.isChecked())
-        self.size_box.setToolTip("Typical width of an object, in pixels of the image")
+        self.download_row = DownloadRow(self.session)
+        self.class_choice = ClassChoice()
+        self.size_row = SizeRow(recipe.object_size)
+        self.size_auto, self.size_box = self.size_row.auto, self.size_row.box
         self.device_label = QLabel()
         self.device_label.setToolTip(
             "Where the network runs; to be changed in Preferences > Mask R-CNN"
@@ -102,10 +97,11 @@ class SegmentWidget(Dock):
             "How far the run has come", "Stop the run; frames that are done stay"
         )
         self.status = StatusLine()
-        self.score_slider = Slider(0.05, 1.0, 0.01)
-        self.mask_slider = Slider(0.05, 0.95, 0.01)
-        self.overlap_slider = Slider(0.0, 1.0, 0.01)
-        self.area_slider = Slider(0, 1000, 1)
+        self.thresholds = Thresholds(recipe)
+        self.score_slider = self.thresholds.score_slider
+        self.mask_slider = self.thresholds.mask_slider
+        self.overlap_slider = self.thresholds.overlap_slider
+        self.area_slider = self.thresholds.area_slider
         self.count_label = bold(QLabel())
         self.keep_box = QCheckBox("Keep objects I edited or approved")
         self.keep_box.setChecked(True)
@@ -117,51 +113,28 @@ class SegmentWidget(Dock):
             "Copy command",
             "Copy the command that does the same in a terminal, for one image or many",
         )
-        self._name_sliders()
-        self.mask_slider.set_value(recipe.mask_threshold)
-        self.overlap_slider.set_value(recipe.nms_threshold)
-        self.area_slider.set_value(recipe.min_area)
-
-    def _name_sliders(self) -> None:
-        names = ("Score", "Mask", "Overlap", "Smallest area")
-        tips = (
-            "Show the objects that the network is at least this sure of. It starts "
-            "where the model did best",
-            "The probability from which on a pixel belongs to an object: lower means "
-            "larger objects",
-            "Of two objects that overlap by more than this share, the surer one stays",
-            "Leave out objects of fewer pixels",
-        )
-        for slider, name, tip in zip(self._sliders(), names, tips, strict=True):
-            slider.setToolTip(tip)
-            slider.slider.setAccessibleName(name)
-            slider.number.setAccessibleName(name)
 
     def _lay_out(self) -> None:
-        size_row = QHBoxLayout()
-        size_row.addWidget(self.size_auto)
-        size_row.addWidget(self.size_box, 1)
         self._form = form_layout()
         self._form.addRow("Image", self.image_box)
         self._form.addRow("Frames", self.frames_row)
         self._form.addRow("Model", self.model_box)
         self._form.addRow("Channel", self.channel_box)
-        self._form.addRow("Object size", size_row)
+        self._form.addRow("Classes", self.class_choice)
+        self._form.addRow("Object size", self.size_row)
         self._form.addRow("Device", self.device_label)
-        sliders = form_layout()
-        for slider in self._sliders():
-            sliders.addRow(slider.slider.accessibleName(), slider)
         last = QVBoxLayout()
         last.addWidget(self.keep_box)
         last.addWidget(self.copy_button)
         self.stack(
             self.recovery_bar,
             self._form,
+            self.download_row,
             self.run_button,
             self.run_row,
             self.status,
             self.count_label,
-            sliders,
+            self.thresholds,
             last,
             width=280,
         )
@@ -181,21 +154,12 @@ class SegmentWidget(Dock):
         models.follow(self.recipe)
         self.image_box.currentIndexChanged.connect(self._on_image)
         self.model_box.currentIndexChanged.connect(self._on_model)
-        self.size_auto.toggled.connect(self._on_size_auto)
+        self.class_choice.changed.connect(self._on_classes)
         self.run_button.clicked.connect(self._on_run)
         self.run_row.cancel_button.clicked.connect(self._on_cancel)
         self.copy_button.clicked.connect(self._on_copy)
-        for slider in self._sliders():
-            slider.moved.connect(self._on_moved)
-            slider.rested.connect(self._on_rested)
-
-    def _sliders(self) -> tuple[Slider, Slider, Slider, Slider]:
-        return (
-            self.score_slider,
-            self.mask_slider,
-            self.overlap_slider,
-            self.area_slider,
-        )
+        self.thresholds.moved.connect(self._on_moved)
+        self.thresholds.rested.connect(self._on_rested)
 
     # ---- reading and filling the form
 
@@ -207,14 +171,19 @@ class SegmentWidget(Dock):
         """Return what the form says."""
         return Recipe(
             model=self.model_box.name() or DEFAULT_MODEL,
-            object_size=None if self.size_auto.isChecked() else self.size_box.value(),
+            object_size=None if self._one_image_size() else self.size_row.value(),
             channel=self.channel_box.currentData() if self._has_channels() else None,
             score_threshold=self.score_slider.value(),
             mask_threshold=self.mask_slider.value(),
             nms_threshold=self.overlap_slider.value(),
             min_area=int(self.area_slider.value()),
+            classes=self.class_choice.chosen(),
             device=device_choice(),
         )
+
+    def _one_image_size(self) -> bool:
+        entry = self.model_box.entry()
+        return entry is not None and entry.image_size_model
 
     def _has_channels(self) -> bool:
         image = self.image()
@@ -280,11 +249,10 @@ class SegmentWidget(Dock):
         self._update_device()
 
     def _on_finished(self, run: Run) -> None:
-        if self.size_auto.isChecked() and run.object_size is not None:
-            self.size_box.setValue(run.object_size)
+        if run.object_size is not None:
+            self.size_row.show_found(run.object_size)
         if run.largest_area:
-            largest = max(100, run.largest_area, int(self.area_slider.value()))
-            self.area_slider.set_high(min(largest, 10_000))
+            self.thresholds.allow_area(run.largest_area)
         self._update_device()
         done = run.done_words(self.session.jobs.seconds)
         if self.status.level != "warning":
@@ -307,18 +275,24 @@ class SegmentWidget(Dock):
 
     def _on_model(self, _index: int = 0) -> None:
         entry = self.model_box.entry()
-        if entry is not None and entry.name != self._model:
+        self.download_row.show_entry(entry)
+        if entry is None:
+            return
+        names = choosable(entry.class_names)
+        self.class_choice.list_classes(names)
+        self._form.setRowVisible(self.class_choice, len(names) > 1)
+        self._form.setRowVisible(self.size_row, not entry.image_size_model)
+        if entry.name != self._model:
             self._model = entry.name
             self.score_slider.set_value(entry.score_threshold)
-
-    def _on_size_auto(self, automatic: bool) -> None:
-        self.size_box.setEnabled(not automatic)
-        if not automatic and self.size_box.value() == UNKNOWN_SIZE:
-            self.size_box.setValue(USUAL_SIZE)
 
     def _on_run(self) -> None:
         image = self.image()
         if image is None:
+            return
+        entry = self.model_box.entry()
+        if entry is not None and not entry.downloaded:
+            self.status.say(f"{entry.name} must be downloaded first", "warning")
             return
         self.status.say("Starting")
         try:
@@ -338,11 +312,20 @@ class SegmentWidget(Dock):
         image = self.image()
         if image is None:
             return
-        painted = self.session.repaint(
-            image, self.recipe(), keep_edited=self.keep_box.isChecked()
-        )
+        try:
+            painted = self.session.repaint(
+                image, self.recipe(), keep_edited=self.keep_box.isChecked()
+            )
+        except ValueError as error:
+            # The result shown is another model's, which lacks a class ticked here.
+            self.status.say(describe_error(error), "warning")
+            return
         if painted:
             self._on_shown()
+
+    def _on_classes(self) -> None:
+        self._on_moved()
+        self._on_rested()
 
     def _on_rested(self) -> None:
         self.session.commit()

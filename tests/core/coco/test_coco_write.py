@@ -312,3 +312,17 @@ def test_objects_of_an_image_too_large(tmp_path: Path) -> None:
     large = replace(objects, runs=Runs((70_000, 70_000), 0, none, none, none))
     with pytest.raises(CocoError, match=r"big\.tif.*tiles"):
         write_coco(tmp_path / "a.json", [CocoImage("big.tif", large)])
+
+
+def test_gaps_in_a_networks_classes_are_not_listed(tmp_path: Path) -> None:
+    names = ("person", "N/A", "car", "N/A")
+    label_image = np.array([[1, 0, 2]], np.uint8)
+    objects = CocoObjects.from_label_image(
+        label_image, class_names=names, class_ids=np.array([3, 1])
+    )
+    path = tmp_path / "a.json"
+    write_coco(path, [CocoImage("a.png", objects)])
+    document = json.loads(path.read_text())
+    listed = [(row["id"], row["name"]) for row in document["categories"]]
+    assert listed == [(1, "person"), (3, "car")]
+    assert [row["category_id"] for row in document["annotations"]] == [3, 1]

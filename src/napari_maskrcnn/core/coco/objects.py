@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_maskrcnn.core.class_names import UNUSED
 from napari_maskrcnn.core.coco import extract
 from napari_maskrcnn.core.coco.keypoints import coco_keypoints
 from napari_maskrcnn.core.coco.runs import Runs, gathered
@@ -288,6 +289,16 @@ class CocoObjects:
             "track_id": self.track_ids,
             "annotation_id": self.annotation_ids,
         }
+
+
+def listed_classes(objects: CocoObjects) -> dict[str, int]:
+    """Return the classes to list in a file with their ids: no gaps that nobody uses."""
+    used = set(objects.class_ids.tolist())
+    listed: dict[str, int] = {}
+    for number, name in enumerate(objects.class_names, start=1):
+        if name != UNUSED or number in used:
+            listed.setdefault(name, number)
+    return listed
 
 
 def _filled(

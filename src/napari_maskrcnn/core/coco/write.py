@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
+from napari_maskrcnn.core.class_names import UNUSED
 from napari_maskrcnn.core.coco import rle
 from napari_maskrcnn.core.coco.document import Category
 from napari_maskrcnn.core.coco.errors import CocoError, Fault
 from napari_maskrcnn.core.coco.ids import FreeIds
 from napari_maskrcnn.core.coco.json_file import LISTS, empty, existing, write_json
 from napari_maskrcnn.core.coco.keypoints import keypoint_keys, skeleton_keys
-from napari_maskrcnn.core.coco.objects import CocoObjects
+from napari_maskrcnn.core.coco.objects import CocoObjects, listed_classes
 from napari_maskrcnn.core.coco.segmentations import Mode, written_segmentations
 from napari_maskrcnn.core.coco.values import shown, whole
 from napari_maskrcnn.core.progress import Progress, exhaust
@@ -204,12 +205,14 @@ class _Writer:
                 f"{name}: COCO holds at most {rle.MAX_FRAME} pixels an image, "
                 f"got {height} x {width}; cut it into tiles"
             )
-        for class_name in objects.class_names:
+        names = listed_classes(objects)
+        for class_name in names:
             if class_name not in self.by_name:
+                # A network trained on COCO has COCO's numbers, with their gaps.
+                wished = names[class_name] if UNUSED in objects.class_names else None
+                number = self.category_ids.take(wished)
                 skeleton = objects.skeletons.get(class_name)
-                self._add_category(
-                    Category(self.category_ids.take(), class_name, skeleton=skeleton)
-                )
+                self._add_category(Category(number, class_name, skeleton=skeleton))
         row = {
             **image.extra,
             "id": self.image_ids.take(image.id),
@@ -297,7 +300,7 @@ class _Writer:
     def _annotations(
         self, objects: CocoObjects, name: str, image_id: int
     ) -> list[dict[str, Any]]:
-        category_ids = [self.by_name[class_name] for class_name in objects.class_names]
+        category_ids = [self.by_name.get(name, 0) for name in objects.class_names]
         written = written_segmentations(objects, self.mode, name)
         objects = written.objects
         self.faults += written.faults

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from napari_maskrcnn.core import preload  # noqa: F401
 
-from napari_maskrcnn.core.checkpoints import Checkpoint, find_model, read_checkpoint
+from napari_maskrcnn.core.checkpoints import Checkpoint, read_checkpoint
+from napari_maskrcnn.core.model_list import find_model
 from napari_maskrcnn.core.progress import Progress, relay
 
 from .config import FineTuneConfig

@@ -132,7 +132,7 @@ def test_stopping_in_a_stack_leaves_nothing(detector: Detector, tmp_path: Path) 
 def test_the_size_is_measured_on_the_first_frames_only(
     detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari_maskrcnn.core import detector as module
+    from napari_maskrcnn.core import encode_image as module
 
     calls: list[int] = []
     estimate = module.estimate_object_size

@@ -100,9 +100,9 @@ def segment_stack(
 
     For ``a.tif``: ``a_labels.tif``, shape (T, H, W); ``a_objects.csv``, with a column
     ``frame``; ``a_overlay.tif``, a page a frame.  A model without masks has no label
-    images to write.  Ids are unique over the whole stack;
-    frames are not linked.  An automatic object size is measured on the first frames
-    and then kept (see `core.steady`).
+    images to write.  Ids are unique over the whole stack; frames are not linked.  An
+    automatic object size is measured on the first frames and then kept (see
+    `core.steady`).
 
     Parameters
     ----------

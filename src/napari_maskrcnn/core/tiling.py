@@ -254,7 +254,8 @@ def _agreement(
     found: Instances, i: int, j: int, shared: tuple[int, int, int, int]
 ) -> tuple[float, float]:
     """IoU, and intersection over the smaller mask, inside the shared area."""
-    _y0, _x0, _y1, _x1 = shared
+    if not found.has_masks:
+        return _box_agreement(found.boxes[[i, j]], shared)
     a, b = _cropped(found, i, shared), _cropped(found, j, shared)
     area_a, area_b = np.count_nonzero(a[2]), np.count_nonzero(b[2])
     top, left = max(a[0], b[0]), max(a[1], b[1])
@@ -267,6 +268,20 @@ def _agreement(
         & b[2][top - b[0] : bottom - b[0], left - b[1] : right - b[1]]
     )
     return both / (area_a + area_b - both), both / min(area_a, area_b)
+
+
+def _box_agreement(
+    boxes: NDArray[np.float32], shared: tuple[int, int, int, int]
+) -> tuple[float, float]:
+    """Likewise of two boxes, (2, 4)."""
+    y0, x0, y1, x1 = shared
+    low = np.clip(boxes[:, :2].astype(np.float64), (x0, y0), (x1, y1))
+    high = np.clip(boxes[:, 2:].astype(np.float64), (x0, y0), (x1, y1))
+    areas = (high - low).prod(axis=1)
+    both = float((high.min(axis=0) - low.max(axis=0)).clip(0).prod())
+    if not both:
+        return 0.0, 0.0
+    return both / float(areas.sum() - both), both / float(areas.min())
 
 
 def _cropped(
@@ -302,6 +317,11 @@ def _owns(box: NDArray[np.float32], window: Window) -> bool:
 
 
 def _union(members: Instances) -> Instances:
+    box = np.concatenate([members.boxes[:, :2].min(0), members.boxes[:, 2:].max(0)])
+    best = members[[int(np.argmax(members.scores))]]
+    best = replace(best, boxes=box[np.newaxis].astype(np.float32))
+    if not members.has_masks:
+        return replace(best, offsets=np.floor(box[np.newaxis, 1::-1]).astype(np.int64))
     ends = members.offsets + np.array([mask.shape for mask in members.masks])
     top, left = members.offsets.min(axis=0)
     bottom, right = ends.max(axis=0)
@@ -311,11 +331,8 @@ def _union(members: Instances) -> Instances:
             y - top : y - top + crop.shape[0], x - left : x - left + crop.shape[1]
         ]
         np.maximum(window, crop, out=window)
-    box = np.concatenate([members.boxes[:, :2].min(0), members.boxes[:, 2:].max(0)])
-    best = int(np.argmax(members.scores))
     return replace(
-        members[[best]],
-        boxes=box[np.newaxis].astype(np.float32),
+        best,
         masks=(np.minimum(mask, FULL).astype(np.uint8),),
         offsets=np.array([[top, left]], np.int64),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,6 +113,20 @@ def test_each_object_comes_once_and_whole(truth: NDArray[np.uint16], size: int) 
     assert len(found) == truth.max()
     assert as_partition(found.to_label_image()) == as_partition(truth)
     assert found.ids.tolist() == list(range(1, len(found) + 1))
+
+
+@pytest.mark.parametrize("size", [160, 224])
+def test_boxes_are_joined_without_masks(truth: NDArray[np.uint16], size: int) -> None:
+    def boxes_only(instances: Instances) -> Instances:
+        return replace(instances, masks=(), has_masks=False)
+
+    plan = plan_windows(truth.shape, size, 48)
+    parts = [boxes_only(seen_by(truth, window, None)) for window in plan]
+    found = join(parts, plan, MARGIN)
+    expected = boxes_only(Instances.from_label_image(truth))
+    assert len(found) == len(expected)
+    assert set(map(tuple, found.boxes)) == set(map(tuple, expected.boxes))
+    assert set(map(tuple, found.offsets)) == set(map(tuple, expected.offsets))
 
 
 @settings(max_examples=12)

@@ -255,12 +255,28 @@ def _agreement(
     found: Instances, i: int, j: int, shared: tuple[int, int, int, int]
 ) -> tuple[float, float]:
     """IoU, and intersection over the smaller mask, inside the shared area."""
+    if not found.has_masks:
+        return _box_agreement(found.boxes[[i, j]], shared)
     a, b = _cropped(found, i, shared), _cropped(found, j, shared)
     area_a, area_b = np.count_nonzero(a[2]), np.count_nonzero(b[2])
     if not area_a or not area_b:
         return 0.0, 0.0
     both = shared_pixels(a, b)
     return both / (area_a + area_b - both), both / min(area_a, area_b)
+
+
+def _box_agreement(
+    boxes: NDArray[np.float32], shared: tuple[int, int, int, int]
+) -> tuple[float, float]:
+    """Likewise of two boxes, (2, 4)."""
+    y0, x0, y1, x1 = shared
+    low = np.clip(boxes[:, :2].astype(np.float64), (x0, y0), (x1, y1))
+    high = np.clip(boxes[:, 2:].astype(np.float64), (x0, y0), (x1, y1))
+    areas = (high - low).prod(axis=1)
+    both = float((high.min(axis=0) - low.max(axis=0)).clip(0).prod())
+    if not both:
+        return 0.0, 0.0
+    return both / float(areas.sum() - both), both / float(areas.min())
 
 
 def _cropped(
@@ -296,6 +312,11 @@ def _owns(box: NDArray[np.float32], window: Window) -> bool:
 
 
 def _union(members: Instances) -> Instances:
+    box = np.concatenate([members.boxes[:, :2].min(0), members.boxes[:, 2:].max(0)])
+    best = members[[int(np.argmax(members.scores))]]
+    best = replace(best, boxes=box[np.newaxis].astype(np.float32))
+    if not members.has_masks:
+        return replace(best, offsets=np.floor(box[np.newaxis, 1::-1]).astype(np.int64))
     ends = members.offsets + np.array([mask.shape for mask in members.masks])
     top, left = members.offsets.min(axis=0)
     bottom, right = ends.max(axis=0)
@@ -305,11 +326,8 @@ def _union(members: Instances) -> Instances:
             y - top : y - top + crop.shape[0], x - left : x - left + crop.shape[1]
         ]
         np.maximum(window, crop, out=window)
-    box = np.concatenate([members.boxes[:, :2].min(0), members.boxes[:, 2:].max(0)])
-    best = int(np.argmax(members.scores))
     return replace(
-        members[[best]],
-        boxes=box[np.newaxis].astype(np.float32),
+        best,
         masks=(np.minimum(mask, FULL).astype(np.uint8),),
         offsets=np.array([[top, left]], np.int64),
     )

@@ -31,9 +31,12 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 DEFAULT_BUDGET = 1024 * 2**20
-# Candidates less likely than this are not worth the box head's time.
-PROPOSAL_FLOOR = 0.05
-PROPOSALS_PER_OBJECT = 8.0
+# Candidates less likely than this, or that overlap more with a likelier one, are not
+# worth the box head's time. With 0.05, 0.7 and 8 proposals an object a third more time
+# goes by on held-out images of nuclei, and the AP is the same within 0.01.
+PROPOSAL_FLOOR = 0.1
+PROPOSAL_OVERLAP = 0.6
+PROPOSALS_PER_OBJECT = 4.0
 # Network pixels; GPUs like large windows, a processor's caches do not.
 WINDOWS = {"cuda": 2048, "mps": 1536, "cpu": 1024}
 HALO = 128
@@ -113,6 +116,7 @@ class Detector:
     def _widen(self, native_size: float, proposals_per_object: float | None) -> None:
         """Set caps and floors so that sliders can move without the network."""
         self.network.rpn.score_thresh = PROPOSAL_FLOOR
+        self.network.rpn.nms_thresh = PROPOSAL_OVERLAP
         if proposals_per_object is not None:
             density = proposals_per_object / native_size**2
             self.network.proposal_density = density

@@ -334,7 +334,7 @@ def test_removed_layers_and_their_detections_are_let_go(
 def test_encodings_beyond_the_budget_are_dropped_oldest_first(
     session: Session, stack: Image, viewer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_maskrcnn.viewer.results.encoding_budget", lambda: 250)
+    monkeypatch.setattr("napari_maskrcnn.viewer.kept.encoding_budget", lambda: 250)
     for z in range(4):
         viewer.dims.set_current_step(0, z)
         take(session, stack, squares(SCORES), nbytes=100)

@@ -141,7 +141,8 @@ class Instances:
         """
         if not self.has_masks:
             sides = self.boxes[:, 2:].astype(np.float64) - self.boxes[:, :2]
-            return np.rint(sides.prod(axis=1)).astype(np.int64)
+            covered: NDArray[np.int64] = np.rint(sides.prod(axis=1)).astype(np.int64)
+            return covered
         return np.fromiter(
             (np.count_nonzero(self.mask(index)) for index in range(len(self))),
             np.int64,

@@ -1,4 +1,4 @@
-"""From a COCO file to layers: images where they are found, and Labels layers."""
+"""From a COCO file to layers: images where they are found, labels, and the rest."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from napari_maskrcnn.core.coco import parted, read_coco
 from napari_maskrcnn.core.coco.files import ImageFiles
 from napari_maskrcnn.core.coco.values import numbers
 from napari_maskrcnn.core.images import read_image
+from napari_maskrcnn.viewer.coco_drawn import drawn_layers, with_masks
 from napari_maskrcnn.viewer.coco_groups import Group, grouped
 from napari_maskrcnn.viewer.coco_origin import (
     CATEGORIES,
@@ -20,6 +21,7 @@ from napari_maskrcnn.viewer.coco_origin import (
     REGIONS_KEY,
     CocoOrigin,
 )
+from napari_maskrcnn.viewer.drawn_layers import TABLE, new_mark
 from napari_maskrcnn.viewer.features import count_objects
 
 if TYPE_CHECKING:
@@ -42,8 +44,8 @@ def read_layers(path: Path) -> tuple[list[LayerData], list[str]]:
     Returns
     -------
     layers : list of (data, properties, kind)
-        For each image, or stack of images, the Image layer if its file was found, and
-        the Labels layers.
+        For each image, or stack of images, the Image layer if its file was found, the
+        Labels layers, and what labels cannot hold: boxes, keypoints, their bones.
     problems : list of str
         Sentences for the person: what could not be opened, what is wrong in the file.
 
@@ -77,6 +79,7 @@ class _LayerReader:
         opened = 0
         for group in groups[:MAX_IMAGES]:
             size = int(np.prod(group.shape, dtype=object)) * group.dtype.itemsize
+            size *= _needs_labels(group)
             if size > room:
                 shape = " x ".join(map(str, group.shape))
                 self.notes.append(
@@ -109,11 +112,21 @@ class _LayerReader:
         ):
             tables.pop("", None)  # planes without an object
         for name, planes in tables.items():
-            label = name or f"{group.name} instances"
-            yield self._labels(label, group, planes)
+            mark = new_mark()
+            masks = {index: with_masks(image) for index, image in planes.items()}
+            drawn = list(
+                drawn_layers(
+                    name or group.name, group, planes, mark, self.path, self.dataset
+                )
+            )
+            # An image without an object gets a layer to draw them in.
+            if not drawn or any(len(image.to_objects()) for image in masks.values()):
+                label = name or f"{group.name} instances"
+                yield self._labels(label, group, masks, mark)
+            yield from drawn
 
     def _labels(
-        self, name: str, group: Group, planes: dict[int, CocoImage]
+        self, name: str, group: Group, planes: dict[int, CocoImage], mark: str
     ) -> LayerData:
         part = replace(group, planes={**group.planes, **planes})
         data = np.zeros(group.shape, part.dtype)
@@ -131,6 +144,7 @@ class _LayerReader:
             "regions": list(_regions(group, planes)),
             CATEGORIES: list(categories),
             ORIGIN: CocoOrigin(self.path, planes, group.axis),
+            TABLE: mark,
         }
         properties = {
             "name": name,
@@ -148,7 +162,7 @@ class _LayerReader:
         if unseen:
             self.notes.append(
                 f"{name}: {unseen} of {count} objects cannot be shown in labels (crowd "
-                "regions, boxes without a mask, hidden by others); an export keeps them"
+                "regions, hidden by others); an export keeps them"
             )
 
     # ---- the pictures
@@ -194,6 +208,12 @@ class _LayerReader:
             if not (fault.where in self.found and fault.what.startswith("file_name"))
         ]
         return self.notes + faults
+
+
+def _needs_labels(group: Group) -> bool:
+    """Whether an image has a mask, or nothing yet."""
+    tables = [image.to_objects() for image in group.planes.values()]
+    return not sum(map(len, tables)) or any(len(t.runs.objects) for t in tables)
 
 
 def _rows(plane: np.ndarray, objects: CocoObjects) -> pd.DataFrame:

@@ -27,10 +27,12 @@ def coco_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
 
 
 def open_coco(path: str | list[str]) -> list[Any]:
-    """Open a COCO file as images and labels; one notification says what is wrong."""
+    """Open a COCO file as layers; one notification says what is wrong."""
+    from napari import current_viewer
     from napari.utils.notifications import show_error, show_warning
 
     from napari_maskrcnn.viewer.coco_layers import read_layers
+    from napari_maskrcnn.viewer.drawn_edits import follow_drawn
 
     file = Path(path if isinstance(path, str) else path[0])
     try:
@@ -44,11 +46,14 @@ def open_coco(path: str | list[str]) -> list[Any]:
             more = len(problems) - len(lines)
             lines.append(f"and {more:,} more: napari-maskrcnn check lists all")
         show_warning(f"{file.name}:\n" + "\n".join(lines))
+    viewer = current_viewer()
+    if viewer is not None:
+        follow_drawn(viewer)
     return list(layers) or [(None,)]
 
 
 def write_coco_layers(path: str, layers: list[LayerData]) -> list[str]:
-    """Save Labels layers, and the images that were chosen with them, as COCO."""
+    """Save labels, boxes, keypoints, and the images chosen with them, as COCO."""
     from napari_maskrcnn.core.progress import exhaust
     from napari_maskrcnn.viewer.coco_writer import request_for
     from napari_maskrcnn.viewer.export import export

@@ -16,6 +16,7 @@ from napari.layers import Points, Shapes
 from napari.layers.base import ActionType
 
 from napari_maskrcnn.core.coco.keypoints import VISIBLE
+from napari_maskrcnn.viewer.coco_origin import origin_of
 from napari_maskrcnn.viewer.drawn_layers import (
     BONES,
     BOXES,
@@ -81,7 +82,7 @@ class Follower:
         elif event.action == ActionType.CHANGED:
             _take_over(layer, numbers)
         elif event.action == ActionType.ADDED and isinstance(layer, Points):
-            _name_new(layer, numbers)
+            _name_new(layer, numbers, self._free_person(layer))
         elif event.action == ActionType.ADDED:
             _take_over(layer, numbers)
         if isinstance(layer, Points) and event.action in (
@@ -97,6 +98,17 @@ class Follower:
         lines = layer_of(viewer, table_of(points), BONES) if viewer else None
         if lines is not None:
             put_bones(lines, points)
+
+    def _free_person(self, points: Points) -> int:
+        """Return an id that no object of these layers, or of their file, has."""
+        viewer, origin = self._viewer(), origin_of(points.metadata)
+        ids = [0, *points.features["person"]]
+        boxes = layer_of(viewer, table_of(points), BOXES) if viewer else None
+        if boxes is not None:
+            ids += boxes.features["index"].tolist()
+        for image in origin.planes.values() if origin is not None else ():
+            ids += image.to_objects().ids.tolist()
+        return int(max(ids)) + 1
 
     def _take_along(self, layer: Shapes) -> None:
         """Remove the keypoints of the boxes that were removed."""
@@ -132,13 +144,14 @@ def _take_over(layer: Any, numbers: list[int]) -> None:
     _write(layer, table)
 
 
-def _name_new(layer: Points, numbers: list[int]) -> None:
+def _name_new(layer: Points, numbers: list[int], free: int) -> None:
     """Say which person's, and which, the keypoints are that a person added."""
     table = layer.features.copy()
     skeletons = skeletons_of(layer)
     known = table.drop(index=table.index[numbers])
     for number in numbers:
-        person, name, keypoint = _next(table.iloc[number], known, skeletons)
+        person, name, keypoint = _next(table.iloc[number], known, skeletons, free)
+        free = max(free, person + 1)
         values = {"person": person, "class": name, "keypoint": keypoint}
         for column, value in {**values, "score": np.nan, "visible": VISIBLE}.items():
             table.loc[table.index[number], column] = value
@@ -146,7 +159,9 @@ def _name_new(layer: Points, numbers: list[int]) -> None:
     _write(layer, table)
 
 
-def _next(given: Any, known: pd.DataFrame, skeletons: Any) -> tuple[int, str, str]:
+def _next(
+    given: Any, known: pd.DataFrame, skeletons: Any, free: int
+) -> tuple[int, str, str]:
     """Return person, class and name of a new keypoint."""
     person, name = int(given["person"]), str(given["class"])
     if name not in skeletons:
@@ -156,7 +171,7 @@ def _next(given: Any, known: pd.DataFrame, skeletons: Any) -> tuple[int, str, st
     missing = [keypoint for keypoint in names if keypoint not in there]
     if person > 0 and missing:
         return person, name, missing[0]
-    return int(known["person"].max() if len(known) else 0) + 1, name, names[0]
+    return free, name, names[0]
 
 
 def _write(layer: Any, table: pd.DataFrame) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from napari.layers import Points, Shapes
+from napari.layers.utils.color_encoding import NominalColorEncoding
 from napari.utils.colormaps.categorical_colormap import CategoricalColormap
 from napari.utils.colormaps.standardize_color import transform_color
 
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
 
 # Keys of our part of a layer's metadata, and the roles.
 TABLE, ROLE, SKELETONS, CLASSES = "table", "role", "skeletons", "class_names"
+WIDTH, SHAPE = "width", "shape"
 BOXES, KEYPOINTS, BONES = "boxes", "keypoints", "skeleton"
 # Lines and points keep a good width from small images to large ones.
-_LINES, _POINTS = 320, 110
+_LINES, _POINTS = 240, 80
 _TEXT_SIZE = 11
 _FAINT = "60"  # the opacity of a bone that leads to a keypoint in grey, as hex
 
@@ -159,7 +161,7 @@ def _put_shapes(layer: Shapes, rows: Rows, colours: Sequence[str]) -> None:
             [rows.places[number] for number in new],
             shape_type=[rows.kinds[number] for number in new],
             edge_color=[colours[number] for number in new],
-            edge_width=float(kept_metadata(layer.metadata).get("width", 1.0)),
+            edge_width=float(kept_metadata(layer.metadata).get(WIDTH, 1.0)),
             face_color="#00000000",
         )
     layer.features = rows.table.iloc[order + new].reset_index(drop=True)
@@ -240,11 +242,9 @@ def _box_looks(table: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
             "string": "{label}",
             "size": _TEXT_SIZE,
             "anchor": "upper_left",
-            "color": {
-                "encoding_type": "NominalColorEncoding",
-                "feature": "class",
-                "colormap": _class_colormap(by_name),
-            },
+            "color": NominalColorEncoding(
+                feature="class", colormap=_class_colormap(by_name)
+            ),
         },
         "feature_defaults": pd.DataFrame(
             {"index": [0], "class": [first], "score": [np.nan], "area": [0.0],
@@ -287,7 +287,9 @@ def box_properties(
         "face_color": "#00000000",
         "opacity": 1.0,
         "features": rows.table,
-        "metadata": _metadata(BOXES, mark, width, **{CLASSES: list(names)}, **kept),
+        "metadata": _metadata(
+            BOXES, mark, width, shape, **{CLASSES: list(names)}, **kept
+        ),
     }
 
 
@@ -310,7 +312,7 @@ def point_properties(
         "size": size,
         "shown": rows.table["visible"].to_numpy() > NOT_LABELLED if len(rows) else True,
         "opacity": 1.0,
-        "metadata": _metadata(KEYPOINTS, mark, size, **kept),
+        "metadata": _metadata(KEYPOINTS, mark, size, shape, **kept),
     }
 
 
@@ -327,12 +329,15 @@ def bone_properties(
         "face_color": "#00000000",
         "opacity": 1.0,
         "features": rows.table,
-        "metadata": _metadata(BONES, mark, width),
+        "metadata": _metadata(BONES, mark, width, shape),
     }
 
 
-def _metadata(role: str, mark: str, width: float, **kept: Any) -> dict[str, Any]:
-    return {METADATA: {ROLE: role, TABLE: mark, "width": width, **kept}}
+def _metadata(
+    role: str, mark: str, width: float, shape: Sequence[int], **kept: Any
+) -> dict[str, Any]:
+    ours = {ROLE: role, TABLE: mark, WIDTH: width, SHAPE: tuple(shape)}
+    return {METADATA: {**ours, **kept}}
 
 
 def classes_in(rows: Iterable[Rows], listed: Sequence[str]) -> list[str]:

@@ -227,12 +227,15 @@ class Redraw:
             )
         self._boxes = boxes.select(_among(boxes, "index", kept))
         self._points = points.select(_among(points, "person", kept))
-        self._instances = instances[~hidden]
+        self._hidden = instances.ids[hidden]
 
     def show(self, recipe: Recipe) -> None:
         """Draw with these thresholds."""
         record = self.record
-        found = recipe.apply(self._instances)
+        # First the thresholds: a box that was deleted still stands for the ones beneath
+        # it, which non-maximum suppression took for the same object.
+        found = recipe.apply(record.instances)
+        found = found[~np.isin(found.ids, self._hidden)]
         boxes, points = rows_of_instances(record.target.plane, found)
         others, spots = self._elsewhere
         record.target.put(
@@ -262,6 +265,15 @@ class DrawnResults(Kept[DrawnRecord]):
         viewer, mark = self._viewer(), self._marks.get(image, "")
         layer: Shapes | None = layer_of(viewer, mark, BOXES) if viewer else None
         return layer if layer is not None and layer.ndim == image.ndim else None
+
+    def image_of(self, layer: Any) -> Image | None:
+        """Return the image whose boxes or keypoints a layer holds, if any."""
+        return self.image_with(table_of(layer))
+
+    def image_with(self, mark: str) -> Image | None:
+        """Return the image of a mark (see `drawn_layers.new_mark`), if any."""
+        found = (image for image, own in self._marks.items() if mark and own == mark)
+        return next(found, None)
 
     def new_record(
         self, image: Image, plane: Plane, outcome: Outcome, *, keep_edited: bool

@@ -13,7 +13,7 @@ from napari_maskrcnn.viewer.workers import JobRunner
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari.layers import Labels
+    from napari.layers import Layer
 
     from napari_maskrcnn.viewer.export_plan import Request
     from napari_maskrcnn.viewer.session import Session
@@ -34,7 +34,7 @@ class ExportJobs(JobRunner):
         super().__init__(parent)
         #: Whether the job that runs, or ran last, writes files.
         self.exporting = False
-        self._watched: weakref.WeakSet[Labels] = weakref.WeakSet()
+        self._watched: weakref.WeakSet[Layer] = weakref.WeakSet()
 
     def check(self, request: Request) -> None:
         """Find out what `request` would write; a check that runs is given up."""
@@ -52,12 +52,13 @@ class ExportJobs(JobRunner):
         self.exporting = True
         self.start(export, request)
 
-    def watch(self, layers: Iterable[Labels]) -> None:
+    def watch(self, layers: Iterable[Layer]) -> None:
         """Tell by `edited` when the objects of these layers change."""
         for layer in layers:
             if layer not in self._watched:
                 self._watched.add(layer)
-                layer.events.paint.connect(self._on_edited)
+                if hasattr(layer, "selected_label"):
+                    layer.events.paint.connect(self._on_edited)
                 layer.events.features.connect(self._on_edited)
                 layer.events.data.connect(self._on_edited)
 

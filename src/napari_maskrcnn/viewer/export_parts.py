@@ -6,7 +6,7 @@ The objects themselves are extracted later, plane by plane, in the worker's thre
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +15,15 @@ import pandas as pd
 from napari_maskrcnn.core.coco import CocoObjects, with_whole_masks
 from napari_maskrcnn.core.images import IMAGE_SUFFIXES
 from napari_maskrcnn.viewer.coco_origin import kept_metadata, origin_of
+from napari_maskrcnn.viewer.drawn_layers import SHAPE, table_of
+from napari_maskrcnn.viewer.export_naming import Named
 from napari_maskrcnn.viewer.layers import finest, spatial_shape, unwrap
 from napari_maskrcnn.viewer.session import Session, open_sessions, session_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Layer
 
     from napari_maskrcnn.core.instances import Instances
     from napari_maskrcnn.core.recipe import Recipe
@@ -64,7 +66,7 @@ class Detected:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class Part(Named):
     """One Labels layer.
 
     Parameters
@@ -97,32 +99,14 @@ class Part:
     axis: str = "t"
 
     @property
-    def planes(self) -> int | None:
-        """How many planes the stack has; None for a single image."""
-        return len(self.labels) if self.labels.ndim == 3 else None
+    def shape(self) -> tuple[int, ...]:
+        """``(H, W)`` or ``(N, H, W)``."""
+        return tuple(int(size) for size in self.labels.shape)
 
     @property
-    def stem(self) -> str:
-        """The name of the image's file without its ending."""
-        if self.picture is not None:
-            name = self.picture.path.name if self.picture.path else self.picture.name
-        elif self.origin is not None and self.origin.planes:
-            image = next(iter(self.origin.planes.values()))
-            stacked = self.origin.axis is not None and image.source is not None
-            name = image.source.path if stacked and image.source else ""
-            name = name or PurePath(str(image.file_name)).name
-        else:
-            name = self.name
-        return _file_stem(name)
-
-    @property
-    def group(self) -> tuple[Any, ...]:
-        """Layers of one image are written as one image."""
-        if self.picture is not None:
-            return ("picture", id(self.picture.data))
-        if self.origin is not None:
-            return ("file", str(self.origin.path), self.stem)
-        return ("labels", self.stem)
+    def dtype(self) -> str | None:
+        """The dtype of the labels."""
+        return np.dtype(self.labels.dtype).name
 
     def objects(self, plane: int) -> tuple[CocoObjects, int]:
         """Return the objects of a plane, and how many of them have no class."""
@@ -195,16 +179,6 @@ class Part:
         else:
             return None
         return found if tuple(found.image_shape) == shape else None
-
-    def regions(self, plane: int) -> list[list[int]]:
-        """Return the boxes y0, x0, y1, x1 that a person found right as a whole."""
-        position = [] if self.planes is None else [plane]
-        regions = self.metadata.get("regions")
-        return [
-            [int(value) for value in region["box"]]
-            for region in (regions if isinstance(regions, list | tuple) else ())
-            if list(region.get("plane", ())) == position
-        ]
 
 
 def part_of(session: Session | None, labels: Labels, image: Image | None) -> Part:
@@ -287,9 +261,9 @@ def _detected(session: Session, labels: Labels) -> dict[int, Detected]:
     }
 
 
-def likely_image(session: Session, labels: Labels) -> Image | None:
-    """Return the image that labels belong to: the session's, or by name and shape."""
-    own = session.results.image_of(labels)
+def likely_image(session: Session, labels: Layer) -> Image | None:
+    """Return the image that objects belong to: the session's, or by name and shape."""
+    own = session.results.image_of(labels) or session.drawn.image_of(labels)
     if own is not None:
         return own
     images = fitting_images(session, labels)
@@ -299,28 +273,35 @@ def likely_image(session: Session, labels: Labels) -> Image | None:
     return images[0] if len(images) == 1 else None
 
 
-def fitting_images(session: Session, labels: Labels) -> list[Image]:
-    """Return the images of the shape of a Labels layer."""
-    shape = spatial_shape(labels)
+def fitting_images(session: Session, labels: Layer) -> list[Image]:
+    """Return the images of the shape of a layer; shapes fit all of as many axes."""
+    shape = kept_metadata(labels.metadata).get(SHAPE)
+    if not hasattr(labels, "selected_label") and shape is None:
+        return [image for image in session.images() if image.ndim == labels.ndim]
+    shape = shape or spatial_shape(labels)
     return [image for image in session.images() if spatial_shape(image) == shape]
+
+
+def image_of_mark(mark: str) -> Image | None:
+    """Return the image of a viewer that boxes or keypoints of a mark belong to."""
+    for viewer, layer in _open_layers():
+        if mark and table_of(layer) == mark:
+            return likely_image(session_of(viewer), layer)
+    return None
 
 
 def layer_with(data: Any) -> tuple[Session, Any] | None:
     """Return the layer of a viewer that holds an array, and its session."""
+    for viewer, layer in _open_layers():
+        if layer.data is data:
+            return session_of(viewer), layer
+    return None
+
+
+def _open_layers() -> Iterator[tuple[Any, Layer]]:
     from napari import current_viewer
 
     viewers = [current_viewer(), *(session.viewer for session in open_sessions())]
     for viewer in map(unwrap, viewers):
         for layer in viewer.layers if viewer is not None else ():
-            if layer.data is data:
-                return session_of(viewer), layer
-    return None
-
-
-def _file_stem(name: str) -> str:
-    """Return a name that a file can have on every system, without its ending."""
-    path = PurePath(name.replace("\\", "/").replace("/", "_"))
-    stem = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
-    for sign in '<>:"|?*':
-        stem = stem.replace(sign, "_")
-    return stem.strip(". ") or "image"
+            yield viewer, layer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from napari_maskrcnn.core.coco.json_file import load_json
 from napari_maskrcnn.core.coco.objects import listed_classes
 from napari_maskrcnn.core.progress import Progress
 from napari_maskrcnn.viewer.coco_origin import CATEGORIES, REGIONS_KEY
+from napari_maskrcnn.viewer.drawn_parts import DrawnPart, merged, with_keypoints
 from napari_maskrcnn.viewer.export_parts import NO_CLASS, Part, Picture
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from napari_maskrcnn.core.coco import CocoObjects
     from napari_maskrcnn.core.coco.segmentations import Mode
 
+AnyPart: TypeAlias = Part | DrawnPart
 Pictures = Literal["png", "tiff", "leave", "missing"]
 SUFFIXES = {"png": ".png", "tiff": ".tif"}
 ENDING = ".coco.json"
@@ -58,7 +60,7 @@ class Request:
     """
 
     path: Path
-    parts: tuple[Part, ...]
+    parts: tuple[AnyPart, ...]
     mode: Mode = "auto"
     pictures: Pictures = "leave"
     append: bool = False
@@ -122,7 +124,7 @@ def planned(request: Request) -> Generator[Progress, None, Plan]:
     """Extract all objects and check whether everything can be written."""
     if not request.parts:
         raise ValueError("Tick a layer to export")
-    groups: dict[tuple[Any, ...], list[Part]] = {}
+    groups: dict[tuple[Any, ...], list[AnyPart]] = {}
     for part in request.parts:
         groups.setdefault(part.group, []).append(part)
     plan = Plan(request.path.absolute().parent)
@@ -135,6 +137,8 @@ def planned(request: Request) -> Generator[Progress, None, Plan]:
             done += len(parts)
             yield Progress(done, total, f"Reading {parts[0].name}")
         pictures = _pictures(parts[0], request)
+        # Labels first: they know the dtype that they are to have again.
+        parts.sort(key=lambda part: part.dtype is None)
         images = _images(parts[0], tables, pictures)
         plan.images += images
         _add_picture(plan, parts[0], images, pictures)
@@ -143,7 +147,7 @@ def planned(request: Request) -> Generator[Progress, None, Plan]:
     return plan
 
 
-def _pictures(part: Part, request: Request) -> Pictures:
+def _pictures(part: AnyPart, request: Request) -> Pictures:
     """Return what becomes of the image of one layer."""
     if request.pictures != "missing":
         return request.pictures
@@ -154,13 +158,13 @@ def _pictures(part: Part, request: Request) -> Pictures:
     return "leave" if is_file else "png"
 
 
-def _common_planes(parts: Sequence[Part]) -> int | None:
+def _common_planes(parts: Sequence[AnyPart]) -> int | None:
     first = parts[0]
     for part in parts[1:]:
-        if part.labels.shape != first.labels.shape:
+        if part.shape != first.shape:
             raise ValueError(
                 f"{first.name} and {part.name} belong to one image and differ in "
-                f"shape: {first.labels.shape} and {part.labels.shape}"
+                f"shape: {first.shape} and {part.shape}"
             )
     return first.planes
 
@@ -169,26 +173,51 @@ def _without_class(count: int) -> str:
     return "1 object has no class" if count == 1 else f"{count:,} objects have no class"
 
 
-def _plane_objects(parts: Sequence[Part], plane: int, plan: Plan) -> CocoObjects:
+def _plane_objects(parts: Sequence[AnyPart], plane: int, plan: Plan) -> CocoObjects:
+    """Return the objects of all layers of an image, those of one mark together."""
+    together: dict[Any, list[AnyPart]] = {}
+    for number, part in enumerate(parts):
+        together.setdefault(part.mark or number, []).append(part)
     tables = []
-    for part in parts:
-        objects, unnamed = part.objects(plane)
-        if unnamed:
-            where = part.name if part.planes is None else f"{part.name}, plane {plane}"
-            plan.remarks.append(
-                f"{where}: {_without_class(unnamed)}; written as {NO_CLASS!r}"
-            )
-        tables.append((part.name, objects))
+    for own in together.values():
+        # Labels come first: the ids of their objects cannot change.
+        own.sort(key=lambda part: isinstance(part, DrawnPart))
+        bodies = [_part_objects(part, plane, plan) for part in own if _has_body(part)]
+        table = merged(bodies) if bodies else None
+        for part in own:
+            if isinstance(part, DrawnPart) and part.has_keypoints:
+                table = with_keypoints(table, part.keypoints(plane))
+        if table is not None:
+            tables.append((own[0].name, table))
     return joined(tables)
 
 
+def _has_body(part: AnyPart) -> bool:
+    """Whether a layer holds objects, not keypoints of objects alone."""
+    return isinstance(part, Part) or not part.has_keypoints
+
+
+def _part_objects(part: AnyPart, plane: int, plan: Plan) -> CocoObjects:
+    objects, unnamed = part.objects(plane)
+    where = part.name if part.planes is None else f"{part.name}, plane {plane}"
+    if unnamed:
+        plan.remarks.append(
+            f"{where}: {_without_class(unnamed)}; written as {NO_CLASS!r}"
+        )
+    skipped = part.skipped(plane) if isinstance(part, DrawnPart) else 0
+    if skipped:
+        lines = "1 line is" if skipped == 1 else f"{skipped:,} lines are"
+        plan.remarks.append(f"{where}: {lines} left out; COCO holds none")
+    return objects
+
+
 def _images(
-    part: Part, tables: Sequence[CocoObjects], pictures: Pictures
+    part: AnyPart, tables: Sequence[CocoObjects], pictures: Pictures
 ) -> list[CocoImage]:
     """Return the images entries of a layer with the objects of its planes."""
     suffix = SUFFIXES.get(pictures, ".png")
     path = part.picture.path if part.picture is not None else None
-    dtype = np.dtype(part.labels.dtype).name
+    dtype = part.dtype
     if part.planes is None:
         source = Source(path.name if path else part.name, dtype=dtype)
         images = [CocoImage(part.stem + suffix, tables[0], source)]
@@ -206,7 +235,9 @@ def _images(
     ]
 
 
-def _with_origin(part: Part, index: int, image: CocoImage, *, leave: bool) -> CocoImage:
+def _with_origin(
+    part: AnyPart, index: int, image: CocoImage, *, leave: bool
+) -> CocoImage:
     """Add the id and the keys of the file that a plane was read from, and regions."""
     read = part.origin.planes.get(index) if part.origin is not None else None
     extra = dict(read.extra) if read is not None else {}
@@ -225,7 +256,7 @@ def _with_origin(part: Part, index: int, image: CocoImage, *, leave: bool) -> Co
 
 
 def _add_picture(
-    plan: Plan, part: Part, images: list[CocoImage], pictures: Pictures
+    plan: Plan, part: AnyPart, images: list[CocoImage], pictures: Pictures
 ) -> None:
     """Note the image files to write, and what readers will not find."""
     picture = part.picture
@@ -237,7 +268,7 @@ def _add_picture(
         return
     _check_picture(part, picture)
     data = picture.data if part.planes is not None else picture.data[np.newaxis]
-    if picture.data.ndim > part.labels.ndim:
+    if picture.data.ndim > len(part.shape):
         data = data[..., :3]
     deep = pictures == "tiff"
     if part.planes is None and picture.path is not None:
@@ -255,16 +286,15 @@ def _add_picture(
     plan.tasks.append(Task(data, images, deep))
 
 
-def _check_picture(part: Part, picture: Picture) -> None:
-    shape = picture.data.shape[: part.labels.ndim]
-    if shape != part.labels.shape:
+def _check_picture(part: AnyPart, picture: Picture) -> None:
+    shape = picture.data.shape[: len(part.shape)]
+    if shape != part.shape:
         raise ValueError(
-            f"{part.name} has the shape {part.labels.shape}, its image "
-            f"{picture.name} {shape}"
+            f"{part.name} has the shape {part.shape}, its image {picture.name} {shape}"
         )
 
 
-def _not_found(part: Part, images: list[CocoImage], folder: Path) -> list[str]:
+def _not_found(part: AnyPart, images: list[CocoImage], folder: Path) -> list[str]:
     path = part.picture.path if part.picture is not None else None
     if part.planes is not None and (path is not None or part.origin is None):
         what = "the planes of a stack are no files of their own"
@@ -279,7 +309,9 @@ def _not_found(part: Part, images: list[CocoImage], folder: Path) -> list[str]:
     return [f"{part.name}: {what}; other programs will not find it"]
 
 
-def _categories(parts: Iterable[Part], images: Iterable[CocoImage]) -> list[Category]:
+def _categories(
+    parts: Iterable[AnyPart], images: Iterable[CocoImage]
+) -> list[Category]:
     """Return the categories of the files read, with their ids, then other classes."""
     known = {
         category.name: category

@@ -79,8 +79,18 @@ def prompt_plane(
         The plane's encoding; used where it is of this model and these pixels.
     prompt : Prompt
         What was pointed at.
+
+    Raises
+    ------
+    ValueError
+        When the model gives no masks.
     """
     detector = yield from load_detector(loaded, recipe)
+    if detector.output_kind != "masks":
+        raise ValueError(
+            f"Prompts draw masks, and {recipe.model} gives {detector.output_kind}: "
+            "choose a model that gives masks"
+        )
     encoded = kept
     if encoded is None or not _fits(encoded, detector, source, recipe):
         yield Progress(0, 0, "Encoding the image first")

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_maskrcnn.viewer.actions import action_named, actions_of
+from napari_maskrcnn.viewer.drawn_words import invitation
 from napari_maskrcnn.viewer.editor import MODES, editor_of
 from napari_maskrcnn.viewer.keys import LayerKeys
 from napari_maskrcnn.viewer.looking import Clicks
@@ -60,6 +61,7 @@ class EditWidget(Dock):
 
     def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
+        self._empty = EMPTY
         editor = editor_of(self.session)
         if editor is None:
             raise RuntimeError("the viewer is gone")
@@ -206,8 +208,9 @@ class EditWidget(Dock):
         for button in self.buttons.values():
             button.setEnabled(layer is not None)
         if layer is None:
-            self.status.say(EMPTY)
-        elif self.status.text() == EMPTY:
+            self._empty = invitation(self.session, "Edit", EMPTY)
+            self.status.say(self._empty)
+        elif self.status.text() == self._empty:
             self.status.say("")
         self._on_selected()
 

@@ -1,13 +1,15 @@
-"""The dock widget "Export COCO": from Labels layers to a file for other tools."""
+"""The dock widget "Export COCO": from layers of objects to a file for other tools."""
 
 from __future__ import annotations
 
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Labels
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel
 
+from napari_maskrcnn.viewer.drawn_parts import part_of_layer
 from napari_maskrcnn.viewer.export_jobs import export_jobs
 from napari_maskrcnn.viewer.export_parts import part_of, picture_of
 from napari_maskrcnn.viewer.export_plan import Request, coco_path
@@ -16,7 +18,7 @@ from napari_maskrcnn.viewer.recovery import recovery_of
 from napari_maskrcnn.viewer.workers import describe_error
 from napari_maskrcnn.widgets.dock import Dock
 from napari_maskrcnn.widgets.export_form import ExportForm
-from napari_maskrcnn.widgets.export_layers import LayerList
+from napari_maskrcnn.widgets.export_layers import ObjectLayers, is_listed
 from napari_maskrcnn.widgets.parts import (
     PrimaryButton,
     ProgressRow,
@@ -28,9 +30,10 @@ from napari_maskrcnn.widgets.parts import (
 )
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
+    from napari.layers import Image, Layer
 
     from napari_maskrcnn.core.progress import Progress
+    from napari_maskrcnn.viewer.export_plan import AnyPart
     from napari_maskrcnn.viewer.export_report import Report
     from napari_maskrcnn.viewer.session import Session
 
@@ -55,7 +58,7 @@ class ExportWidget(Dock):
     def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
         self.jobs = export_jobs(self.session)
-        self._exported: list[weakref.ref[Labels]] = []
+        self._exported: list[weakref.ref[Layer]] = []
         self._make_parts()
         self._lay_out()
         self._connect()
@@ -65,7 +68,7 @@ class ExportWidget(Dock):
     # ---- building
 
     def _make_parts(self) -> None:
-        self.layer_list = LayerList(self.session)
+        self.layer_list = ObjectLayers(self.session)
         self.form = ExportForm()
         self.check_button = button("Check", "Look again at what will be written")
         self.heading = bold(QLabel("Will be written"))
@@ -123,8 +126,13 @@ class ExportWidget(Dock):
         if not pairs:
             raise ValueError("Tick a layer to export")
         coco_path(self.form.file_edit.text())  # before any copying
-        parts = (part_of(self.session, labels, image) for labels, image in pairs)
+        parts = (self._part(layer, image) for layer, image in pairs)
         return self.form.request(tuple(parts))
+
+    def _part(self, layer: Any, image: Image | None) -> AnyPart:
+        if isinstance(layer, Labels):
+            return part_of(self.session, layer, image)
+        return part_of_layer(layer, None if image is None else picture_of(image))
 
     def _propose_file(self) -> None:
         """Name a file beside the first image, until the person names one."""
@@ -138,7 +146,7 @@ class ExportWidget(Dock):
         self.layer_list.list_layers()
         viewer = self.session.viewer
         if viewer is not None:
-            self.jobs.watch(x for x in viewer.layers if hasattr(x, "selected_label"))
+            self.jobs.watch(x for x in viewer.layers if is_listed(x))
         self._propose_file()
         self._on_changed()
 
@@ -168,7 +176,7 @@ class ExportWidget(Dock):
         if written:
             for reference in self._exported:
                 labels = reference()
-                if labels is not None:
+                if isinstance(labels, Labels):
                     recovery_of(self.session).mark_saved(labels)
             folder = report.files[0].parent
             self.status.say(f"Written to {folder} in {self.jobs.seconds:.1f} s")
@@ -194,7 +202,7 @@ class ExportWidget(Dock):
 
     def _on_rested(self) -> None:
         pairs = self.layer_list.pairs()
-        pixels = sum(_pixels(labels) for labels, _ in pairs)
+        pixels = sum(_pixels(x) for x, _ in pairs if isinstance(x, Labels))
         if not pairs or not self.form.has_file():
             self.heading.setText("Will be written")
             self.report_label.setText("")

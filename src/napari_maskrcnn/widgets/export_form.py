@@ -20,7 +20,7 @@ from napari_maskrcnn.widgets.boxes import Box
 from napari_maskrcnn.widgets.parts import button, form_layout, row
 
 if TYPE_CHECKING:
-    from napari_maskrcnn.viewer.export_parts import Part
+    from napari_maskrcnn.viewer.export_plan import AnyPart
 
 MODES = (
     ("Polygons; holes as RLE", "auto"),
@@ -110,7 +110,7 @@ class ExportForm(QWidget):
             name = "" if folder is None else str(folder / f"annotations{ENDING}")
             self.file_edit.setText(name)
 
-    def request(self, parts: tuple[Part, ...]) -> Request:
+    def request(self, parts: tuple[AnyPart, ...]) -> Request:
         """Return the export of some layers as the form has it.
 
         Raises

@@ -16,6 +16,8 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
+from napari_maskrcnn.viewer.drawn_layers import role_of
+from napari_maskrcnn.viewer.drawn_parts import is_exportable
 from napari_maskrcnn.viewer.export_parts import fitting_images, likely_image
 from napari_maskrcnn.widgets.boxes import LayerBox
 
@@ -65,7 +67,7 @@ class LayerList(QTreeWidget):
     def list_layers(self) -> None:
         """List the layers of the viewer, the topmost first."""
         viewer = self.session.viewer
-        layers = [] if viewer is None else [x for x in viewer.layers if _is_labels(x)]
+        layers = [] if viewer is None else [x for x in viewer.layers if self.lists(x)]
         with signals_blocked(self):
             self.clear()
             for labels in reversed(layers):
@@ -95,6 +97,10 @@ class LayerList(QTreeWidget):
                 box.setCurrentIndex(place)
         box.currentIndexChanged.connect(self._on_image)
         self.setItemWidget(item, 1, box)
+
+    def lists(self, layer: Any) -> bool:
+        """Whether a layer can be ticked here."""
+        return isinstance(layer, Labels)
 
     def ticked_at_first(self, labels: Labels) -> bool:
         """Whether a layer is ticked before the person chooses."""
@@ -163,5 +169,27 @@ class LayerList(QTreeWidget):
         self.chosen.emit()
 
 
-def _is_labels(layer: Any) -> bool:
-    return isinstance(layer, Labels)
+class ObjectLayers(LayerList):
+    """Labels, shapes and keypoints to tick; a person's own shapes are not at first."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(session, parent)
+        self.setHeaderLabels(["Objects", "Image"])
+        self.setToolTip(
+            "The layers to export: labels, boxes and polygons, keypoints. Layers of "
+            "one image become one image in the file"
+        )
+
+    def lists(self, layer: Any) -> bool:
+        """Whether a layer can be ticked here."""
+        return is_listed(layer)
+
+    def ticked_at_first(self, labels: Any) -> bool:
+        """Whether a layer is ticked before the person chooses."""
+        known = isinstance(labels, Labels) or bool(role_of(labels))
+        return known and super().ticked_at_first(labels)
+
+
+def is_listed(layer: Any) -> bool:
+    """Whether a layer may hold objects to export."""
+    return isinstance(layer, Labels) or is_exportable(layer)

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QFormLayout
 from napari_maskrcnn.core.fine_tuning.config import PARTS
 from napari_maskrcnn.core.model_store import run_folder
 from napari_maskrcnn.core.progress import duration
+from napari_maskrcnn.viewer.drawn_words import correcting
 from napari_maskrcnn.viewer.fine_tuning import fine_tuning_of
 from napari_maskrcnn.viewer.fine_tuning_records import Request
 from napari_maskrcnn.viewer.models import models_of
@@ -206,7 +207,10 @@ class FineTuneWidget(Dock):
             return "Choose the images and their labels to begin"
         if self.session.all_labels():
             return "Tick a layer to learn from"
-        return "Open an image with its labels to begin, or choose Files above"
+        text = "Open an image with its labels to begin, or choose Files above"
+        if correcting(self.session):
+            return f"Boxes and keypoints without masks teach nothing yet. {text}"
+        return text
 
     def _on_progress(self, record: Any) -> None:
         if hasattr(record, "fraction"):

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel
 from napari_maskrcnn.core.class_names import choosable
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.viewer.classes import classes_of
+from napari_maskrcnn.viewer.drawn_words import correcting
 from napari_maskrcnn.viewer.models import models_of
 from napari_maskrcnn.viewer.pointing import BOX, POINT
 from napari_maskrcnn.viewer.prompting import PromptTool, prompts_of
@@ -236,8 +237,11 @@ class PromptWidget(Dock):
         if not running:
             self.run_row.hide()
         record = self.session.results.record_of(image) if image is not None else None
+        drawn = image is not None and self.session.drawn.record_of(image) is not None
         if image is None:
             self.status.say(EMPTY)
+        elif drawn and record is None and self.status.text() in ("", EMPTY, UNENCODED):
+            self.status.say(f"Prompts draw masks. {correcting(self.session)}")
         elif not running and self.status.text() in ("", EMPTY):
             encoded = record is not None and record.encoding is not None
             self.status.say("" if encoded else UNENCODED)

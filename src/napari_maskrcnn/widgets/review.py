@@ -20,6 +20,7 @@ from superqt.utils import signals_blocked
 
 from napari_maskrcnn.viewer import classes, deciding
 from napari_maskrcnn.viewer.actions import action_named
+from napari_maskrcnn.viewer.drawn_words import invitation
 from napari_maskrcnn.viewer.keys import LayerKeys
 from napari_maskrcnn.viewer.layers import current_plane
 from napari_maskrcnn.viewer.listing import Lister, labels_layers
@@ -67,6 +68,7 @@ class ReviewWidget(Dock):
 
     def __init__(self, napari_viewer: Any, session: Session | None = None) -> None:
         super().__init__(napari_viewer, session)
+        self._empty = EMPTY
         self._lister = Lister(self.session)
         self._listing: Listing | None = None
         self._selecting = False
@@ -232,8 +234,9 @@ class ReviewWidget(Dock):
         self.plane_button.setEnabled(listing is not None)
         self.region_button.setEnabled(listing is not None)
         if self.layer() is None:
-            self.status.say(EMPTY)
-        elif self.status.text() == EMPTY:
+            self._empty = invitation(self.session, "Review", EMPTY)
+            self.status.say(self._empty)
+        elif self.status.text() == self._empty:
             self.status.say("")
 
     def _show_classes(self) -> None:

@@ -229,6 +229,9 @@ class SegmentWidget(Dock):
         else:
             text = "1 object" if count == 1 else f"{count:,} objects"
         self.count_label.setText(text)
+        record = self.session.record_of(image) if image is not None else None
+        # Boxes have no outline that would grow or shrink.
+        self.mask_slider.setEnabled(record is None or record.instances.has_masks)
 
     def _on_job(self) -> None:
         running = self.session.jobs.running

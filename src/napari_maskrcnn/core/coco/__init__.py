@@ -10,7 +10,7 @@ from napari_maskrcnn.core.coco.document import (
     Source,
 )
 from napari_maskrcnn.core.coco.errors import CocoError, Fault
-from napari_maskrcnn.core.coco.joined import joined, parted
+from napari_maskrcnn.core.coco.joined import concatenated, joined, parted
 from napari_maskrcnn.core.coco.keypoints import KEYPOINT_THRESHOLD, coco_keypoints
 from napari_maskrcnn.core.coco.objects import CocoObjects, Extent, box_extent
 from napari_maskrcnn.core.coco.overlaps import corrected, with_whole_masks
@@ -32,6 +32,7 @@ __all__ = [
     "box_extent",
     "check",
     "coco_keypoints",
+    "concatenated",
     "corrected",
     "joined",
     "parted",

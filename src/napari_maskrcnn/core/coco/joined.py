@@ -42,9 +42,29 @@ def joined(parts: Sequence[tuple[str, CocoObjects]]) -> CocoObjects:
     if len(parts) == 1:
         return parts[0][1]
     tables = [objects for _, objects in parts]
+    lasts = np.cumsum([0, *(int(table.ids.max(initial=0)) for table in tables)])
+    together = concatenated(tables)
+    return replace(
+        together,
+        ids=np.concatenate([t.ids + n for t, n in zip(tables, lasts, strict=False)]),
+        extras=tuple(
+            {**extra, LAYER_KEY: {"name": name, "label": label}}
+            for name, table in parts
+            for label, extra in zip(table.ids.tolist(), table.extras, strict=True)
+        ),
+    )
+
+
+def concatenated(tables: Sequence[CocoObjects]) -> CocoObjects:
+    """Put tables of one image below each other; their ids stay as they are.
+
+    Raises
+    ------
+    ValueError
+        If a class has two sets of keypoints.
+    """
     names = tuple(dict.fromkeys(name for t in tables for name in t.class_names))
     firsts = np.cumsum([0, *(len(table) for table in tables)])
-    lasts = np.cumsum([0, *(int(table.ids.max(initial=0)) for table in tables)])
     places = [
         np.array([0, *(names.index(name) + 1 for name in table.class_names)])
         for table in tables
@@ -57,21 +77,16 @@ def joined(parts: Sequence[tuple[str, CocoObjects]]) -> CocoObjects:
         name: np.concatenate([getattr(table, name) for table in tables])
         for name in (
             *("scores", "track_ids", "reviewed", "crowd", "boxes"),
-            *("annotation_ids", "orders"),
+            *("annotation_ids", "orders", "ids"),
         )
     }
     return CocoObjects(
         runs=gathered(tables[0].image_shape, int(firsts[-1]), runs),
-        ids=np.concatenate([t.ids + n for t, n in zip(tables, lasts, strict=False)]),
         class_ids=np.concatenate(
             [place[t.class_ids] for t, place in zip(tables, places, strict=True)]
         ),
         class_names=names,
-        extras=tuple(
-            {**extra, LAYER_KEY: {"name": name, "label": label}}
-            for name, table in parts
-            for label, extra in zip(table.ids.tolist(), table.extras, strict=True)
-        ),
+        extras=tuple(extra for table in tables for extra in table.extras),
         keypoints=tuple(points for table in tables for points in table.keypoints),
         skeletons=_skeletons(tables),
         extents=tuple(known for table in tables for known in table.extents),

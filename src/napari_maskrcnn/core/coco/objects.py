@@ -181,6 +181,39 @@ class CocoObjects:
         ids, runs = extract.from_label_image(label_image)
         return _filled(runs, ids, class_names=tuple(class_names), **columns)
 
+    @classmethod
+    def from_boxes(
+        cls,
+        boxes: NDArray[Any],
+        ids: NDArray[np.int64],
+        *,
+        image_shape: tuple[int, int],
+        class_names: Sequence[str] = ("object",),
+        **columns: Any,
+    ) -> CocoObjects:
+        """Return objects that are boxes only.
+
+        Parameters
+        ----------
+        boxes : ndarray
+            Shape (N, 4), xyxy in pixel edges; written as they are.
+        ids : ndarray
+            Shape (N,), from 1, unique.
+        image_shape : tuple of int
+            ``(height, width)``.
+        class_names : sequence of str
+            The names of classes 1, 2 ...
+        **columns
+            As of `from_label_image`.
+        """
+        runs = gathered(image_shape, len(ids), [])
+        objects = _filled(runs, ids, class_names=tuple(class_names), **columns)
+        return replace(
+            objects,
+            boxes=np.asarray(boxes, np.float64).reshape(-1, 4),
+            extents=tuple(map(box_extent, boxes)),
+        )
+
     def select(self, which: np.ndarray) -> CocoObjects:
         """Return some of the objects: an index array or a bool mask."""
         indices = np.arange(len(self))[which]

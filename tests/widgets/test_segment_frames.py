@@ -221,6 +221,7 @@ def test_colour_frames_of_a_dask_stack_are_read_one_at_a_time(
     lazy = da.from_array(colour, chunks=(1, *colour.shape[1:])).map_blocks(load)
     image = viewer.add_image(lazy, rgb=True, name="colour")
     looked_at(qtbot, widget)
+    alive.clear()
     most.clear()
     choose(widget, "All 6 frames")
     run(qtbot, widget)

@@ -199,6 +199,7 @@ def main() -> None:
     """Compare all networks on all images, and print the largest differences."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=DATA)
+    parser.add_argument("--networks", nargs="+", default=NAMES)
     parser.add_argument("--images", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
@@ -207,7 +208,7 @@ def main() -> None:
         return
     images = [read_image(path) for path in image_files(options.folder)]
     images = [image for image in images if image.ndim == 3][: options.images]
-    for name in NAMES:
+    for name in options.networks:
         persons = output_kind(name) == "keypoints"
         classes = ["person"] if persons else [f"class {k}" for k in range(1, 91)]
         checkpoint = random_checkpoint(name, classes, IMAGE_SIZE, images[0])

@@ -171,7 +171,17 @@ def test_an_object_size_that_asks_for_terabytes_is_refused(detector: Detector) -
 def small_windows(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> Detector:
     monkeypatch.setitem(detector_module.WINDOWS, "cpu", 160)
     monkeypatch.setattr(detector_module, "HALO", 48)
-    return Detector(checkpoint, "cpu", precision=torch.float32)
+    return with_many_proposals(checkpoint)
+
+
+def with_many_proposals(checkpoint: Checkpoint) -> Detector:
+    """A detector that looks at many: which are best, random weights cannot tell."""
+    detector = Detector(
+        checkpoint, "cpu", precision=torch.float32, proposals_per_object=8.0
+    )
+    detector.network.rpn.score_thresh = 0.05
+    detector.network.rpn.nms_thresh = 0.7
+    return detector
 
 
 @pytest.fixture(scope="module")
@@ -214,10 +224,12 @@ def test_windows_that_were_not_kept_are_encoded_again(
 
 
 def test_windows_cover_the_objects_of_the_whole(
-    small_windows: Detector, wide_image: NDArray[np.uint16], detector: Detector
+    small_windows: Detector, wide_image: NDArray[np.uint16], checkpoint: Checkpoint
 ) -> None:
     """A random network sees far, so near the seams it differs a little."""
-    whole = detector.detect(wide_image, object_size=24, max_detections=160)
+    whole = with_many_proposals(checkpoint).detect(
+        wide_image, object_size=24, max_detections=160
+    )
     windows = small_windows.detect(wide_image, object_size=24, max_detections=40)
     assert agreement(whole, windows) > 0.8
     assert windows.image_shape == wide_image.shape

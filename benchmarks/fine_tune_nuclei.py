@@ -15,6 +15,7 @@ what else the machine does.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--train", default="heads")
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--replay", type=int, default=0, help="Fluorescence images")
+    parser.add_argument("--set", default="{}", help="JSON of further settings")
     parser.add_argument("--partial", action="store_true")
     parser.add_argument("--scratch", action="store_true")
     parser.add_argument("--val", type=int, help="Fluorescence images to measure with")
@@ -62,11 +65,15 @@ def main() -> None:
     tissue = read(options.folder, "val", "histology_colour")
     fluorescence = read(options.folder, "val", "fluorescence", options.val)
     start = read_checkpoint(find_model(options.model))
-    config = FineTuneConfig(
-        train=options.train,
-        steps=options.steps,
-        seed=options.seed,
+    config = FineTuneConfig.from_dict(
+        {
+            "train": options.train,
+            "steps": options.steps,
+            "seed": options.seed,
+            **json.loads(options.set),
+        }
     )
+    replay = read(options.folder, "train", "fluorescence", options.replay)
     sets = {"tissue": tissue, "fluorescence": fluorescence}
     # The trunk learns nothing with `heads`: what it makes of an image stays.
     kept = {name: {} for name in sets} if options.train == "heads" else None
@@ -83,7 +90,9 @@ def main() -> None:
             ways["the rest as background"] = [every_third(item, 0) for item in items]
         for name, chosen in ways.items():
             began = time.process_time()
-            result = exhaust(fine_tune(start, chosen, config, device="cpu"))
+            result = exhaust(
+                fine_tune(start, chosen, config, device="cpu", replay=replay)
+            )
             spent = time.process_time() - began
             text = figures(result.checkpoint, sets, kept)
             print(f"{count} images, {name}, {spent:.0f} s: {text}", flush=True)

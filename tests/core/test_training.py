@@ -245,10 +245,9 @@ def test_every_appearance_is_held_out(annotated: list[AnnotatedImage]) -> None:
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:
-    config = TrainConfig(learning_rate=1.0, warm_up=10)
-    assert learning_rate(config, 0, 0.0) == pytest.approx(0.1)
-    assert learning_rate(config, 9, 0.0) == pytest.approx(1.0)
-    rates = [learning_rate(config, 100, fraction) for fraction in np.linspace(0, 1, 9)]
+    assert learning_rate(1.0, 10, 0, 0.0) == pytest.approx(0.1)
+    assert learning_rate(1.0, 10, 9, 0.0) == pytest.approx(1.0)
+    rates = [learning_rate(1.0, 10, 100, done) for done in np.linspace(0, 1, 9)]
     assert (np.diff(rates) < 0).all()
     assert rates[-1] == pytest.approx(0.01)
     assert math.isclose(rates[4], 0.505)

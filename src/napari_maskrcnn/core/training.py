@@ -226,7 +226,9 @@ def _step(
 ) -> dict[str, float]:
     """Run one optimiser step and return its losses."""
     for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(config, state.step, fraction)
+        group["lr"] = learning_rate(
+            config.learning_rate, config.warm_up, state.step, fraction
+        )
     # torchvision's samplers draw from the global generator.
     torch.manual_seed(hash((config.seed, state.step)) % 2**63)
     images = [image.to(state.device, non_blocking=True) for image in batch[0]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from .augmentation import Augmentation
 from .checks import check_at_least_one, check_crop, check_minutes, check_precision
@@ -140,20 +140,19 @@ class TrainConfig:
         return asdict(self)
 
 
-class RateConfig(Protocol):
-    """What `learning_rate` needs of a recipe."""
+def learning_rate(highest: float, warm_up: int, step: int, fraction: float) -> float:
+    """Return the rate of a step: linear warm-up, then a cosine down to a hundredth.
 
-    @property
-    def learning_rate(self) -> float:
-        """The highest rate."""
-
-    @property
-    def warm_up(self) -> int:
-        """Steps until it is reached."""
-
-
-def learning_rate(config: RateConfig, step: int, fraction: float) -> float:
-    """Return the rate of a step: linear warm-up, then a cosine down to a hundredth."""
+    Parameters
+    ----------
+    highest : float
+        The rate after the warm-up.
+    warm_up : int
+        Steps until then.
+    step : int
+        From 0.
+    fraction : float
+        Of the whole run that is done, in [0, 1].
+    """
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
-    warm_up = min(1.0, (step + 1) / max(1, config.warm_up))
-    return config.learning_rate * warm_up * (0.01 + 0.99 * cosine)
+    return highest * min(1.0, (step + 1) / max(1, warm_up)) * (0.01 + 0.99 * cosine)

@@ -349,7 +349,8 @@ def test_the_result_compares_and_says_where_it_comes_from(
     assert found["metrics"]["after"] == result.after
     assert result.checkpoint.score_threshold == result.after["score_threshold"]
     restored = FineTuneConfig.from_dict(json.loads(json.dumps(found["fine_tuning"])))
-    assert restored == CONFIG.filled()
+    new_classes = bool(result.plan.new_classes)
+    assert restored == CONFIG.filled(new_classes=new_classes)
     assert "fine-tuned on" in result.checkpoint.config["description"]
     path = tmp_path / "new.safetensors"
     write_checkpoint(path, result.checkpoint)
@@ -641,3 +642,16 @@ def test_a_loss_that_is_not_finite_ends_the_run(
 ) -> None:
     with pytest.raises(ValueError, match="no longer finite at step"):
         run(start, annotated, replace(CONFIG, learning_rate=1e30))
+
+
+@pytest.mark.parametrize(("name", "rate"), [("disc", 1e-4), ("fig", 5e-4)])
+def test_known_classes_are_learnt_more_gently(
+    start: Checkpoint, name: str, rate: float
+) -> None:
+    items = fields(3, name)
+    result = run(start, items, replace(CONFIG, steps=1, learning_rate=None))
+    tuned = result.checkpoint.config["provenance"]["fine_tuning"]
+    assert tuned["learning_rate"] == rate
+    chosen = run(start, items, replace(CONFIG, steps=1, learning_rate=2e-3))
+    tuned = chosen.checkpoint.config["provenance"]["fine_tuning"]
+    assert tuned["learning_rate"] == 2e-3

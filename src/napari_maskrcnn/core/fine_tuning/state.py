@@ -135,7 +135,7 @@ def initial_state(
             }
             for (share, decayed), parameters in groups.items()
         ],
-        lr=config.learning_rate,
+        lr=config.highest_rate,
     )
     average = {key: p.detach().clone() for key, p in learning.items()}
     return FineTuneState(learning, average, optimizer)

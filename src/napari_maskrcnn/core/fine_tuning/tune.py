@@ -180,9 +180,10 @@ def fine_tune(
         parent = parent or path.stem
         checkpoint = read_checkpoint(path)
     check_kind(checkpoint)
-    config = (config or FineTuneConfig()).filled()
+    config = config or FineTuneConfig()
     known = checkpoint.config["class_names"]
     chosen = plan(known, annotated, config)
+    config = config.filled(new_classes=bool(chosen.new_classes))
     again = replay_plan(chosen.class_names, replay, known, config)
     job = FineTuneJob(
         checkpoint, chosen, again, config, device, run_folder, parent, team or Team()

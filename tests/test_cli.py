@@ -142,7 +142,7 @@ HOSTILE: dict[str, Any] = {
     "text.png": b"This is no image.\nNot at all.",
     "notes.tif": b"This is no image.\nNot at all.",
     "five.tif": np.zeros((2, 2, 2, 20, 24), np.uint8),
-    "stack.tif": np.zeros((20, 30, 40), np.uint8),
+    "planes.tif": np.zeros((12, 13, 20, 24), np.uint8),
     "complex.tif": np.zeros((20, 24), np.complex64),
 }
 HARMLESS: dict[str, Any] = {

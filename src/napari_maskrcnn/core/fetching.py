@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import queue
 import threading
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 PIECE = 1 << 18
 # The longest time without a word from the caller's side, and from the server's.
 WAIT_SECONDS = 0.2
+POLL_SECONDS = 0.05
 STALL_SECONDS = 20.0
 
 
@@ -79,8 +81,10 @@ class Fetch:
         """Give what comes, and an empty piece where nothing does."""
         while True:
             try:
-                piece = self._pieces.get(timeout=WAIT_SECONDS)
+                piece = self._pieces.get_nowait()
             except queue.Empty:
+                # Not a `get` that waits: Ctrl-C inside of one can break its lock.
+                time.sleep(POLL_SECONDS)
                 yield b""
                 continue
             if piece is None:

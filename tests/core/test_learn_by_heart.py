@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torchvision.models._api import BUILTIN_MODELS, register_model
-from torchvision.models.resnet import BasicBlock, ResNet
+from narrow_resnet import narrow_resnet
 
 from napari_maskrcnn.core.augmentation import Augmentation
 from napari_maskrcnn.core.dataset import AnnotatedImage, annotated_image, random_view
@@ -70,24 +68,10 @@ def picture(seed: int) -> AnnotatedImage:
 PICTURES = [picture(1), picture(2)]
 
 
-@pytest.fixture
-def narrow_resnet() -> Iterator[None]:
-    """A ResNet of half the channels and blocks, among torchvision's own by name."""
-
-    def build_narrow(*, weights: None = None, norm_layer: Any) -> ResNet:
-        network = ResNet(BasicBlock, [1, 1, 1, 1], norm_layer=norm_layer)
-        network.inplanes = 32
-        network.conv1 = nn.Conv2d(3, 32, 7, 2, 3, bias=False)
-        network.bn1 = norm_layer(32)
-        for index, channels in enumerate((32, 64, 128, 256)):
-            layer = network._make_layer(BasicBlock, channels, 1, min(2, index + 1))
-            setattr(network, f"layer{index + 1}", layer)
-        network.fc = nn.Linear(256, 1)
-        return network
-
-    register_model("narrow_resnet")(build_narrow)
-    yield
-    del BUILTIN_MODELS["narrow_resnet"]
+@pytest.fixture(autouse=True)
+def trunk() -> Iterator[None]:
+    with narrow_resnet():
+        yield
 
 
 @pytest.mark.slow
@@ -110,9 +94,7 @@ def narrow_resnet() -> Iterator[None]:
         ),
     ],
 )  # fmt: skip
-def test_two_images_are_learnt_by_heart(
-    narrow_resnet: None, name: str, arguments: dict[str, Any]
-) -> None:
+def test_two_images_are_learnt_by_heart(name: str, arguments: dict[str, Any]) -> None:
     arguments = {**arguments, "rois_per_image": 16}
     config = replace(CONFIG, architecture=name, arguments=arguments)
     checkpoint = exhaust(train(PICTURES, config, device="cpu"))

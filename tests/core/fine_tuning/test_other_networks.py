@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from narrow_resnet import NAME, narrow_resnet
 
 from napari_maskrcnn import fine_tune
 from napari_maskrcnn.core.architectures import build
@@ -22,6 +23,9 @@ from napari_maskrcnn.core.instances import empty_instances
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.samples import nuclei_field
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 SIZE = (48, 64)
 CONFIG = FineTuneConfig(
     steps=2,
@@ -33,7 +37,13 @@ CONFIG = FineTuneConfig(
     cache_views=2,
     precision="float32",
 )
-SMALL = {"trunk": "resnet18", "norm": "group", "roi_size": 4, "rois_per_image": 8}
+SMALL = {"trunk": NAME, "norm": "group", "roi_size": 4, "rois_per_image": 8}
+
+
+@pytest.fixture(autouse=True)
+def trunk() -> Iterator[None]:
+    with narrow_resnet():
+        yield
 
 
 def photographs() -> list[AnnotatedImage]:

@@ -207,10 +207,7 @@ def batches(data: Sequence[Example]) -> Iterator[list[Example]]:
     while True:
         order = torch.randperm(len(data)).tolist()
         for start in range(0, len(order) - 1, 2):
-            images, targets = zip(
-                *(data[i] for i in order[start : start + 2]), strict=True
-            )
-            yield images, targets
+            yield [data[i] for i in order[start : start + 2]]
 
 
 def flip(image: Tensor, target: dict[str, Tensor]) -> Example:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from drawn_samples import person_document, persons
+from drawn_samples import persons
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManifest
+from person_file import person_file
 from viewer_samples import outcome
 
 from napari_maskrcnn.core.images import write_array
@@ -40,7 +41,7 @@ def viewer(make_napari_viewer_proxy: Any, npe2pm: Any) -> Any:
 def file(tmp_path: Path) -> Path:
     write_array(tmp_path / "p.png", np.zeros((40, 60), np.uint8))
     path = tmp_path / "p.coco.json"
-    path.write_text(json.dumps(person_document()))
+    path.write_text(json.dumps(person_file()))
     return path
 
 
@@ -86,8 +87,8 @@ def test_a_file_that_is_opened_and_saved_is_equal(
 ) -> None:
     viewer.open(str(file), plugin=NAME)
     written = save(viewer, tmp_path / "out.coco.json")
-    assert rows_of(written) == rows_of(person_document())
-    assert written["categories"] == person_document()["categories"]
+    assert rows_of(written) == rows_of(person_file())
+    assert written["categories"] == person_file()["categories"]
 
 
 def test_the_person_of_coco_is_equal(viewer: Any, tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_what_a_person_corrects_is_what_is_saved(
     boxes.add_rectangles(np.array([[9.5, 9.5], [19.5, 29.5]]))
     boxes.add_polygons(np.array([[29.5, 0.5], [29.5, 8.5], [37.5, 0.5]]))
     rows = rows_of(save(viewer, tmp_path / "out.coco.json"))
-    before = rows_of(person_document())
+    before = rows_of(person_file())
     assert rows[0]["keypoints"] == [12, 6, *before[0]["keypoints"][2:]]
     assert rows[0]["segmentation"] == before[0]["segmentation"]
     assert rows[1:3] == before[1:3]
@@ -128,7 +129,7 @@ def test_what_a_person_corrects_is_what_is_saved(
 
 
 def test_boxes_alone_need_no_labels(viewer: Any, file: Path, tmp_path: Path) -> None:
-    document = person_document()
+    document = person_file()
     document["annotations"] = document["annotations"][3:]
     file.write_text(json.dumps(document))
     viewer.open(str(file), plugin=NAME)
@@ -178,6 +179,6 @@ def test_keypoints_without_the_other_layers_are_persons(
     rows = rows_of(json.loads(path.read_text()))
     assert [row["id"] for row in rows] == [11, 12, 13]
     assert [row["keypoints"] for row in rows] == [
-        row["keypoints"] for row in person_document()["annotations"][:3]
+        row["keypoints"] for row in person_file()["annotations"][:3]
     ]
     assert rows[0]["bbox"] == [4, 5, 7, 16]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from coco_examples import person_file
+from person_file import person_file
 
 from napari_maskrcnn.core.coco import (
     CocoError,

@@ -44,6 +44,8 @@ def config_of(options: argparse.Namespace, class_names: tuple[str, ...]) -> Trai
         # A few images a step are too few for statistics of a batch.
         arguments["norm"] = "group"
     arguments["rois_per_image"] = options.rois
+    if options.architecture.endswith("_c4"):
+        arguments["proposals"] = options.proposals
     config = TrainConfig(
         architecture=options.architecture,
         arguments=arguments,
@@ -125,6 +127,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--size", type=int, default=256, help="Shorter side of images")
     parser.add_argument("--rois", type=int, default=64, help="Proposals to learn from")
+    parser.add_argument(
+        "--proposals", type=int, default=300, help="Looked at, by C4: each takes time"
+    )
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--save-every", type=int, default=50)

@@ -25,7 +25,7 @@ from torchvision.models.detection.mask_rcnn import (
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from .c4 import ROI_SIZE, c4
+from .c4 import PROPOSALS, ROI_SIZE, c4
 from .kinds import check_known
 
 if TYPE_CHECKING:
@@ -208,6 +208,7 @@ def maskrcnn_resnet50_c4(
     anchor_sizes: Sequence[int] = ANCHOR_SIZES,
     rois_per_image: int = ROIS_PER_IMAGE,
     roi_size: int = ROI_SIZE,
+    proposals: int = PROPOSALS,
 ) -> MaskRCNN:
     """Build the network of the paper's first experiments; see `core.c4.c4`.
 
@@ -225,9 +226,14 @@ def maskrcnn_resnet50_c4(
         Proposals an image that the heads learn from. Each goes through conv5.
     roi_size : int
         Side of a region that goes into conv5, in cells, and of a mask.
+    proposals : int
+        The most that the heads look at in an image. A processor takes most of its time
+        for them.
     """
     layer = norm_layer(norm, norm_eps)
-    return c4(num_classes, trunk, layer, anchor_sizes, rois_per_image, roi_size)
+    return c4(
+        num_classes, trunk, layer, anchor_sizes, rois_per_image, roi_size, proposals
+    )
 
 
 def keypointrcnn_resnet50_fpn(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MASK_CHANNELS = 256
 ROI_SIZE = 14
+PROPOSALS = 1000
 
 
 class TrunkWithoutPyramid(nn.Module):
@@ -79,6 +80,7 @@ def c4(
     anchor_sizes: Sequence[int],
     rois_per_image: int,
     roi_size: int = ROI_SIZE,
+    proposals: int = PROPOSALS,
 ) -> MaskRCNN:
     """Assemble a Mask R-CNN on conv4 (He et al. 2017, figure 4, left).
 
@@ -103,6 +105,8 @@ def c4(
         Proposals an image that the heads learn from.
     roi_size : int
         Side of a region that goes into conv5, in cells, and of a mask.
+    proposals : int
+        The most that the heads look at in an image.
     """
     resnet = torchvision.models.get_model(trunk, weights=None, norm_layer=norm_layer)
     # Half of the channels of the last stage, which is not in the backbone.
@@ -122,5 +126,6 @@ def c4(
         box_batch_size_per_image=rois_per_image,
         rpn_pre_nms_top_n_train=12_000,
         rpn_pre_nms_top_n_test=6000,
+        rpn_post_nms_top_n_test=proposals,
         _skip_resize=True,
     )

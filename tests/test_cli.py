@@ -262,6 +262,13 @@ def test_train_then_segment_then_evaluate(tmp_path: Path, run: Run) -> None:
     assert written["class_names"] == ["nucleus"]
     assert written["provenance"]["training"]["seed"] == 3
     assert written["provenance"]["steps"] == 2
+    # What judges a model must not be among what it learns from.
+    again = tmp_path / "again.safetensors"
+    refused = (*train[:3], "--out", again, "--apart-from", pictures)
+    code, _, errors = run(*refused)
+    assert code == 1
+    assert "0.png (0.png), 1.png (1.png), 2.png (2.png). Take" in errors
+    assert not again.exists()
     out = tmp_path / "out"
     settings = ("--device", "cpu", "--score", 0, "--object-size", 20)
     code, _, errors = run(

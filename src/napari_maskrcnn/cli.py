@@ -157,9 +157,12 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time budget instead.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all randomness.")] = None,
+    apart_from: Annotated[
+        Path | None, typer.Option(help="Images that must not be among them.")
+    ] = None,
     device: Device = "auto",
 ) -> None:
-    """Train a network from nothing; run it again to go on after a stop.
+    """Train a whole network; run it again to go on after a stop.
 
     State and history are kept in the folder OUT.run until the run is complete.
     """
@@ -183,6 +186,8 @@ def train(
     from .core.training_config import TrainConfig
 
     settings = TrainConfig.from_dict(values)
+    if apart_from is not None:
+        _check_apart(images, apart_from)
     annotated = read_pairs(images, labels)
     typer.echo(f"{len(annotated)} annotated images")
     run_folder = out.with_suffix(".run")
@@ -196,6 +201,20 @@ def train(
         _report_training(progress)
     progress_line("")
     typer.echo(f"Wrote {out}; the history is in {run_folder}")
+
+
+def _check_apart(images: Path, judges: Path) -> None:
+    """Refuse to learn from what is to judge."""
+    from .core.near_duplicates import near_duplicates
+
+    pairs = near_duplicates(images, judges)
+    if pairs:
+        names = ", ".join(f"{a} ({b})" for a, b in pairs[:5])
+        more = f" and {len(pairs) - 5} more" if len(pairs) > 5 else ""
+        raise ValueError(
+            f"{judges} holds images that would be learnt from: {names}{more}. Take "
+            "them out of one of the folders"
+        )
 
 
 def _report_training(progress: Any) -> None:

@@ -14,6 +14,7 @@ import torch
 from tiny_network import ARCHITECTURE
 
 from napari_maskrcnn.core.augmentation import Augmentation
+from napari_maskrcnn.core.checkpoints import write_checkpoint
 from napari_maskrcnn.core.dataset import AnnotatedImage, annotated_image
 from napari_maskrcnn.core.detector import Detector
 from napari_maskrcnn.core.progress import exhaust
@@ -189,6 +190,29 @@ def test_the_checkpoint_says_where_it_comes_from(
 
 
 @pytest.mark.slow
+def test_a_run_begins_with_the_weights_of_a_checkpoint(
+    annotated: list[AnnotatedImage],
+    uninterrupted: tuple[Checkpoint, Path],
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "first.safetensors"
+    write_checkpoint(path, uninterrupted[0])
+    further = replace(CONFIG, start_from=str(path), steps=1, learning_rate=1e-12)
+    found = run(annotated, further)
+    for key, value in uninterrupted[0].state.items():
+        if "running_" not in key and "num_batches" not in key:
+            torch.testing.assert_close(found.state[key], value)
+    provenance = found.config["provenance"]
+    assert provenance["started_from"] == uninterrupted[0].digest()
+    assert provenance["training"]["start_from"] == str(path)
+    assert "started_from" not in uninterrupted[0].config["provenance"]
+    # Weights of another network are refused before the first step.
+    with pytest.raises(ValueError, match="class_names, object_size differ"):
+        run(annotated, replace(further, class_names=("cell",), native_size=30.0))
+    with pytest.raises(ValueError, match="no model named 'nothing'"):
+        run(annotated, replace(further, start_from="nothing"))
+
+
 def test_the_loss_falls(annotated: list[AnnotatedImage]) -> None:
     config = replace(
         CONFIG, steps=40, batch_size=2, learning_rate=2e-3, validation_fraction=0.0

@@ -1,7 +1,8 @@
-"""Train a network from nothing, resumably and reproducibly."""
+"""Train a whole network, resumably and reproducibly."""
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from contextlib import closing, nullcontext
@@ -16,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .architectures import build
 from .checkpoint_config import SCORE_THRESHOLD
-from .checkpoints import Checkpoint
+from .checkpoints import Checkpoint, read_checkpoint
 from .dataset import AnnotatedImage, sampling_weights
 from .devices import choose_device, memory_format
 from .kinds import output_kind
@@ -71,7 +72,7 @@ def train(
     device: str = "auto",
     run_folder: Path | None = None,
 ) -> Generator[TrainProgress, None, Checkpoint]:
-    """Train a network from random weights.
+    """Train a whole network, from random weights or from those of a checkpoint.
 
     Parameters
     ----------
@@ -98,14 +99,15 @@ def train(
     Raises
     ------
     ValueError
-        When there is nothing to learn from, the folder belongs to another run, or the
-        loss is no longer finite.
+        When there is nothing to learn from, the folder belongs to another run, the
+        weights to begin with are another network's, or the loss is no longer finite.
     """
     _check_masks(config)
     _check_images(annotated)
     training, held_out = split(annotated, config.validation_fraction, config.seed)
     run = Run(run_folder, config.to_dict(), [item.name for item in annotated])
-    state = _start(config, choose_device(device))
+    first = _first_weights(config)
+    state = _start(config, first, choose_device(device))
     run.restore(state)
     weights = sampling_weights(training, config.balance)
 
@@ -137,7 +139,7 @@ def train(
                 run.log(state, {}, validation)
             run.save(state)
             yield TrainProgress(state.step, fraction, state.seconds, {}, validation)
-    return _finished(state, config, annotated, held_out, run)
+    return _finished(state, config, first, annotated, held_out, run)
 
 
 def _check_masks(config: TrainConfig) -> None:
@@ -182,9 +184,35 @@ def split(
     )
 
 
-def _start(config: TrainConfig, device: torch.device) -> TrainingState:
+def _first_weights(config: TrainConfig) -> Checkpoint | None:
+    """Read the checkpoint that the run begins with, if it begins with one."""
+    if config.start_from is None:
+        return None
+    from .model_list import find_model
+
+    first = read_checkpoint(find_model(config.start_from))
+    wanted = checkpoint_config(config)
+    differing = [
+        key
+        for key in ("architecture", "class_names", "object_size", "image_size")
+        # Through JSON, as the checkpoint went: a tuple has become a list.
+        if json.loads(json.dumps(wanted.get(key))) != first.config.get(key)
+    ]
+    if differing:
+        raise ValueError(
+            f"the run cannot begin with {config.start_from}: its "
+            f"{', '.join(differing)} differ from the configuration's"
+        )
+    return first
+
+
+def _start(
+    config: TrainConfig, first: Checkpoint | None, device: torch.device
+) -> TrainingState:
     torch.manual_seed(config.seed)
     network = build(config.architecture, len(config.class_names) + 1, config.arguments)
+    if first is not None:
+        network.load_state_dict(first.state)
     network = network.to(device, memory_format=memory_format(device)).train()
     decayed = [p for p in network.parameters() if p.ndim > 1]
     plain = [p for p in network.parameters() if p.ndim <= 1]
@@ -309,6 +337,7 @@ def checkpoint_config(config: TrainConfig) -> dict[str, Any]:
 def _finished(
     state: TrainingState,
     config: TrainConfig,
+    first: Checkpoint | None,
     annotated: Sequence[AnnotatedImage],
     held_out: Sequence[AnnotatedImage],
     run: Run,
@@ -323,6 +352,7 @@ def _finished(
             "score_threshold": score_threshold,
             "provenance": {
                 **provenance(),
+                **({} if first is None else {"started_from": first.digest()}),
                 "training": config.to_dict(),
                 "images": len(annotated),
                 "objects": int(

@@ -65,6 +65,9 @@ class TrainConfig:
         Last part of the steps, in [0, 1], in which the images are changed half as much:
         the network settles on images as they are (as YOLOX ends; Ge et al. 2021). Not
         with ``minutes``, since a batch depends on the seed and the step alone.
+    start_from : str, optional
+        Name of a model, or path of a checkpoint, whose weights the run begins with; by
+        default they are random. Its architecture, classes and size must be these here.
     """
 
     architecture: str = "small_fpn"
@@ -91,6 +94,7 @@ class TrainConfig:
     workers: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     calm: float = 0.0
+    start_from: str | None = None
 
     def __post_init__(self) -> None:
         check_at_least_one(self, "steps", "batch_size", "save_every")

@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_ARGS ?=
+# A process for each core; the tests of a file share what they set up.
+PYTEST_ARGS ?= -n auto --dist loadfile
 DEMO_ARGS ?=
 
 PIP = $(VENV)/bin/python -m pip

@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A core each: threads without one of their own would spin while they wait.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Before torch and torchvision, and both before any viewer: see the guard's docstring.
 from napari_maskrcnn.core import preload  # noqa: F401  # isort: skip
 import torchvision  # noqa: F401  # isort: skip

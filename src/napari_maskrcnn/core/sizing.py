@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,12 @@ ENOUGH_OBJECTS = 5
 TRUSTED_FACTOR = 1.5
 # This close, the pass itself serves as the encoding.
 REUSED_FACTOR = 1.3
+# What a pass measured is assumed next, within these bounds, in pixels.
+SMALLEST, LARGEST = 4.0, 400.0
+# Objects stand out: the grey levels in and around a box vary at least so much, as a
+# part of how much they vary in the whole image. In an empty ground magnified six times
+# the noise looks like small objects.
+LEAST_CONTRAST = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +81,11 @@ def estimate_object_size(
     """Find the typical size of the objects in an image.
 
     The boxes that the network is sure of are measured under several assumed sizes, on
-    the parts of the image with the most contrast. The pass wins that finds most
-    objects, weighted by their scores and a little by their size: of a cluster of small
-    objects a coarse pass makes one large box, of a large object a fine pass makes a few
-    small ones.
+    the parts of the image with the most contrast. A pass that finds many objects of
+    another size than the one assumed leads to a pass that assumes what it measured. The
+    pass wins that finds most objects, weighted by their scores and a little by their
+    size: of a cluster of small objects a coarse pass makes one large box, of a large
+    object a fine pass makes a few small ones.
 
     Parameters
     ----------
@@ -101,16 +109,25 @@ def estimate_object_size(
         Of the first assumed size where nothing was found.
     """
     best, best_weight = SizeEstimate(ASSUMED_SIZES[0], ASSUMED_SIZES[0]), 0.0
-    for assumed in ASSUMED_SIZES:
+    waiting, tried = deque(ASSUMED_SIZES), list[float]()
+    measured = ASSUMED_SIZES[0]
+    while waiting:
+        assumed = waiting.popleft()
+        tried.append(assumed)
         seen = yield from _look(network, plane, native_size / assumed, precision)
         if not len(seen.sides):
             continue
         size = _weighted_median(seen.sides, seen.scores)
+        many = len(seen.sides) >= ENOUGH_OBJECTS
         if not _within(size / assumed, TRUSTED_FACTOR):
+            if many and not any(_within(size / x, TRUSTED_FACTOR) for x in tried):
+                measured = min(max(size, SMALLEST), LARGEST)
+                waiting.appendleft(measured)
             continue
         close = _within(size / assumed, REUSED_FACTOR)
         estimate = SizeEstimate(size, assumed, seen.encoded if close else None)
-        if assumed == ASSUMED_SIZES[0] and len(seen.sides) >= ENOUGH_OBJECTS:
+        # The commonest size, or one that two passes agree on.
+        if many and assumed in (ASSUMED_SIZES[0], measured):
             return estimate
         weight = float((np.sqrt(seen.sides) * seen.scores).sum())
         if weight > best_weight:
@@ -129,6 +146,7 @@ def _look(
     precision: torch.dtype,
 ) -> Generator[None, None, _Pass]:
     sides, scores = [], []
+    least = LEAST_CONTRAST * float(plane.mean(axis=2).std())
     parts = _samples(plane, max(8, round(SAMPLE_SIDE / scale)))
     for part in parts:
         shape = network_shape(part.shape[:2], scale)
@@ -141,11 +159,32 @@ def _look(
         )
         kept = batched_nms(boxes, box_scores, class_ids, OVERLAP)
         kept = kept[box_scores[kept] >= SURE_SCORE]
-        lengths = (boxes[kept, 2:] - boxes[kept, :2]).prod(dim=1).sqrt()
-        sides.append(lengths.cpu().double().numpy() / scale)
-        scores.append(box_scores[kept].cpu().double().numpy())
+        places = boxes[kept].cpu().double().numpy() / scale
+        stands_out = _contrast(part.mean(axis=2), places) >= least
+        lengths = np.sqrt((places[:, 2:] - places[:, :2]).prod(axis=1))
+        sides.append(lengths[stands_out])
+        scores.append(box_scores[kept].cpu().double().numpy()[stands_out])
     whole = encoded if parts[0] is plane else None
     return _Pass(np.concatenate(sides), np.concatenate(scores), whole)
+
+
+def _contrast(
+    grey: NDArray[np.float32], boxes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the standard deviation of the grey levels in each box and around it."""
+    margin = 0.15 * (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
+    # A box may lie on what fills the last stride, beyond the image.
+    last = np.array(grey.shape[::-1]) - 1
+    first = np.floor(boxes[:, :2] - margin[:, None]).clip(0, last)
+    x0, y0 = first.astype(int).T
+    x1, y1 = np.ceil(boxes[:, 2:] + margin[:, None]).clip(first + 1).astype(int).T
+    return np.array(
+        [
+            float(grey[top:bottom, left:right].std())
+            for top, bottom, left, right in zip(y0, y1, x0, x1, strict=True)
+        ],
+        np.float64,
+    )
 
 
 def network_shape(image_shape: tuple[int, ...], scale: float) -> tuple[int, int]:

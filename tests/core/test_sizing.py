@@ -1,0 +1,52 @@
+"""The object size is found whatever it is; with the bundled model."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from skimage import data
+from skimage.transform import resize
+
+from napari_maskrcnn.core.dataset import object_size
+from napari_maskrcnn.core.detector import Detector, load_model
+from napari_maskrcnn.core.progress import exhaust
+from napari_maskrcnn.core.samples import nuclei_field
+from napari_maskrcnn.core.sizing import _contrast
+
+
+@cache
+def starter() -> Detector:
+    return load_model("nuclei", "cpu")
+
+
+def found_size(image: np.ndarray) -> float:
+    encoding, _ = exhaust(starter().segment(image))
+    assert encoding.object_size is not None
+    return encoding.object_size
+
+
+@pytest.mark.parametrize("width", [6, 10, 16, 24, 40, 70, 150])
+def test_objects_of_any_size_are_measured(width: int) -> None:
+    # A part of the field that holds some twenty objects.
+    image, label_image = nuclei_field((160, 200), 20)
+    zoom = width / object_size(label_image.astype(np.int32))
+    shape = [round(length * zoom) for length in image.shape]
+    scaled = resize(image, shape, preserve_range=True, anti_aliasing=zoom < 1)
+    assert found_size(scaled) == pytest.approx(width, rel=0.4)
+
+
+def test_one_large_object_on_an_empty_ground() -> None:
+    """Magnified, the noise of the ground looks like many small ones."""
+    assert found_size(data.cell()) == pytest.approx(128, rel=0.25)
+
+
+def test_contrast_in_and_around_a_box() -> None:
+    grey = np.zeros((40, 60), np.float32)
+    grey[10:20, 10:20] = 1
+    boxes = np.array([[10, 10, 20, 20], [40, 20, 50, 30], [58, 38, 70, 50.0]])
+    found = _contrast(grey, boxes)
+    assert found[0] > 0.3
+    # The last lies beyond the image.
+    assert found[1:].tolist() == [0, 0]

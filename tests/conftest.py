@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -25,6 +25,7 @@ import torchvision  # noqa: F401  # isort: skip
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Run = Callable[..., tuple[int, str, str]]
     RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 # The person's own napari settings are neither read nor written.
@@ -92,5 +93,24 @@ def run_python(tmp_path: Path) -> RunPython:
             timeout=timeout,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command in this process: its exit code, stdout and stderr.
+
+    An exception that ``main`` lets through fails the test: it would be a traceback.
+    """
+    from napari_maskrcnn import cli
+
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["napari-maskrcnn", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
 
     return run

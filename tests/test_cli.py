@@ -42,25 +42,6 @@ def models(cli_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command in this process: its exit code, stdout and stderr.
-
-    An exception that ``main`` lets through fails the test: it would be a traceback.
-    """
-
-    def run(*arguments: Any) -> tuple[int, str, str]:
-        words = ["napari-maskrcnn", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", words)
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
-
-
-@pytest.fixture
 def images(tmp_path: Path) -> Path:
     folder = tmp_path / "images"
     folder.mkdir()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from napari_maskrcnn import cli
 from napari_maskrcnn.core.images import read_image, write_array
 
 if TYPE_CHECKING:
@@ -17,22 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command: its exit code, stdout and stderr; a traceback fails the test."""
-
-    def run(*arguments: Any) -> tuple[int, str, str]:
-        words = ["napari-maskrcnn", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", words)
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
 
 
 def label_image(dtype: str = "uint16") -> np.ndarray:

@@ -13,7 +13,6 @@ import pytest
 import torch
 from tiny_network import write_tiny
 
-from napari_maskrcnn import cli
 from napari_maskrcnn.core.checkpoints import read_checkpoint, read_config
 from napari_maskrcnn.core.coco.convert import labels_to_coco
 from napari_maskrcnn.core.images import write_array
@@ -34,23 +33,11 @@ SETTINGS = {
 }
 
 
-@pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Run the command in this process: its exit code, stdout and stderr."""
+@pytest.fixture(autouse=True)
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of models of each test's own, with the tiny network."""
     monkeypatch.setenv("NAPARI_MASKRCNN_MODELS", str(tmp_path / "models"))
     write_tiny(tmp_path / "models")
-
-    def run(*arguments: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["napari-maskrcnn", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
 
 
 @pytest.fixture

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from weights_server import NAME, WeightsServer, tiny_catalogue
 
-from napari_maskrcnn import cli, cli_models
+from napari_maskrcnn import cli_models
 from napari_maskrcnn.core.catalogue import cache_folder, find_in_catalogue
 from napari_maskrcnn.core.downloads import cached_path
 from napari_maskrcnn.core.images import write_array
@@ -30,19 +29,6 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WeightsS
     monkeypatch.setenv("NAPARI_MASKRCNN_MODELS", str(tmp_path / "models"))
     with tiny_catalogue(tmp_path / "served", monkeypatch) as server:
         yield server
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["napari-maskrcnn", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
 
 
 def line(run: Run, name: str) -> str:

@@ -293,17 +293,23 @@ def test_weights_must_be_a_dictionary_of_tensors(tmp_path: Path) -> None:
             read_weights(path)
 
 
-def test_a_model_may_have_its_own_score_threshold(file: Path, folder: Path) -> None:
+def test_a_model_may_have_its_own_thresholds(file: Path, folder: Path) -> None:
     config = json.loads(header_of(file)["__metadata__"]["config"])
-    with_config(file, {**config, "score_threshold": 0.7})
+    with_config(file, {**config, "score_threshold": 0.7, "nms_threshold": 0.4})
     add_model(file, "mine")
     (entry,) = [entry for entry in list_models() if entry.name == "mine"]
-    assert entry.score_threshold == 0.7
+    assert (entry.score_threshold, entry.nms_threshold) == (0.7, 0.4)
     detector = load_model("mine", "cpu")
     found = detector.detect(nuclei_field((96, 96), 12)[0], object_size=24)
-    assert found.score_threshold == 0.7
+    assert (found.score_threshold, found.nms_threshold) == (0.7, 0.4)
     shown = Recipe(nms_threshold=0.5).apply(found)
     assert len(shown) == (found.scores >= 0.7).sum() < len(found)
+
+
+def test_models_of_photographs_let_objects_overlap() -> None:
+    usual = {entry.name: entry.nms_threshold for entry in list_models()}
+    assert usual["nuclei"] == 0.2
+    assert usual["maskrcnn_resnet50_fpn"] == 0.5
 
 
 # ------------------------------------------------------------------ models by name

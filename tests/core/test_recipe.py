@@ -25,7 +25,7 @@ recipes = st.builds(
     channel=st.none() | st.integers(0, 7),
     score_threshold=fraction,
     mask_threshold=fraction,
-    nms_threshold=fraction,
+    nms_threshold=st.none() | fraction,
     min_area=st.integers(0, 10**6),
     classes=st.lists(st.text(max_size=5), max_size=3).map(tuple),
     max_detections=st.integers(1, 10**5),
@@ -123,3 +123,17 @@ def test_without_a_score_threshold_the_models_own_holds() -> None:
 
 def test_every_setting_is_in_the_file() -> None:
     assert json.loads(Recipe().to_json()).keys() == asdict(Recipe()).keys()
+
+
+def test_a_recipe_leaves_the_thresholds_to_the_model() -> None:
+    """Two boxes that overlap by a third, and one of which the network is less sure."""
+    label_image = np.zeros((40, 60), np.uint8)
+    label_image[10:20, 10:30], label_image[30:35, 40:50] = 1, 3
+    found = Instances.from_label_image(label_image, scores=[0.9, 0.4])
+    boxes = np.array([[10, 10, 30, 20], [20, 10, 40, 20]], np.float32)
+    found = replace(found, boxes=boxes)
+    for score, overlap, count in ((0.3, 0.5, 2), (0.5, 0.5, 1), (0.3, 0.2, 1)):
+        own = replace(found, score_threshold=score, nms_threshold=overlap)
+        assert len(Recipe().apply(own)) == count
+    own = replace(found, score_threshold=0.3, nms_threshold=0.2)
+    assert len(Recipe(nms_threshold=0.5).apply(own)) == 2

@@ -138,7 +138,7 @@ def test_boxes_come_without_masks(boxes: Detector) -> None:
     assert len(found) > 3
     assert not found.has_masks
     np.testing.assert_array_equal(found.offsets, np.floor(found.boxes[:, [1, 0]]))
-    kept = Recipe(score_threshold=0.3).apply(found)
+    kept = Recipe(score_threshold=0.3, nms_threshold=0.2).apply(found)
     assert 0 < len(kept) < len(found)
     nothing = Recipe(score_threshold=1.0).apply(found)
     assert not nothing.has_masks

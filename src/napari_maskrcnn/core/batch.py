@@ -140,9 +140,12 @@ def segment_files(
             result = FileResult(path, None, error=str(error))
         results.append(result)
         yield result
-    # With the number that was used: the model's own may be another one some day.
-    score_threshold = recipe.score_threshold_for(detector.score_threshold)
-    replace(recipe, score_threshold=score_threshold).write(out / RECIPE_NAME)
+    # With the numbers that were used: the model's own may be others some day.
+    replace(
+        recipe,
+        score_threshold=recipe.score_threshold_for(detector.score_threshold),
+        nms_threshold=recipe.nms_threshold_for(detector.nms_threshold),
+    ).write(out / RECIPE_NAME)
     write_coco(
         out / ANNOTATIONS_NAME,
         [image for result in results for image in _coco_images(result, out)],

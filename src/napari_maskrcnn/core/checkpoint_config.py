@@ -10,8 +10,9 @@ from .skeletons import Skeleton
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# Of models whose file names none.
+# Of models whose file names none; those that see whole images let more overlap.
 SCORE_THRESHOLD = 0.5
+NMS_THRESHOLD, NMS_THRESHOLD_WHOLE = 0.2, 0.5
 # As of torchvision's networks: the shorter side, and the most that the longer may have.
 IMAGE_SIZE = (800, 1333)
 
@@ -60,6 +61,15 @@ def checked_config(config: dict[str, Any], name: str) -> dict[str, Any]:
 def score_threshold(config: Mapping[str, Any]) -> float:
     """Return the score from which on a model's objects are shown by default."""
     return float(config.get("score_threshold", SCORE_THRESHOLD))
+
+
+def nms_threshold(config: Mapping[str, Any]) -> float:
+    """Return the overlap up to which a model's objects are two by default.
+
+    Cells lie side by side; on photographs one thing stands before another.
+    """
+    usual = NMS_THRESHOLD if "image_size" not in config else NMS_THRESHOLD_WHOLE
+    return float(config.get("nms_threshold", usual))
 
 
 def object_size(config: Mapping[str, Any]) -> float | None:
@@ -140,5 +150,6 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "object_size": (_is_size, "a positive number"),
     "image_size": (_is_image_size, "the shorter side and the most of the longer one"),
     "keypoints": (_are_keypoints, "names, and bones as pairs of their positions"),
+    "nms_threshold": (_is_fraction, "a number from 0 to 1"),
     "score_threshold": (_is_fraction, "a number from 0 to 1"),
 }

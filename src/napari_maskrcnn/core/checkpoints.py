@@ -17,6 +17,7 @@ from .atomic import replacing
 from .checkpoint_config import (
     checked_config,
     image_size,
+    nms_threshold,
     object_size,
     score_threshold,
     skeleton,
@@ -57,6 +58,11 @@ class Checkpoint:
     def score_threshold(self) -> float:
         """The score from which on this model's objects are shown by default."""
         return score_threshold(self.config)
+
+    @property
+    def nms_threshold(self) -> float:
+        """The overlap up to which this model's objects are two by default."""
+        return nms_threshold(self.config)
 
     @property
     def object_size(self) -> float | None:

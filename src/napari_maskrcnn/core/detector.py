@@ -90,6 +90,7 @@ class Detector:
         self.config: dict[str, Any] = checkpoint.config
         self.class_names: tuple[str, ...] = tuple(checkpoint.config["class_names"])
         self.score_threshold = checkpoint.score_threshold
+        self.nms_threshold = checkpoint.nms_threshold
         # One of the two is None.
         self.native_size = checkpoint.object_size
         self.image_size = checkpoint.image_size
@@ -266,6 +267,7 @@ class Detector:
         return replace(
             instances,
             score_threshold=self.score_threshold,
+            nms_threshold=self.nms_threshold,
             warnings=(*encoding.warnings, *warnings, *instances.warnings),
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
+from .checkpoint_config import NMS_THRESHOLD
 from .suppression import across_classes, within_classes
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ class Instances:
     score_threshold : float
         From which score on the model that found them should be believed. Nothing is
         left out for it: see `Recipe.apply`.
+    nms_threshold : float
+        Up to which overlap of their boxes two objects should be believed to be two;
+        likewise.
     warnings : tuple of str
         Sentences for the person, such as that a cap was reached.
     has_masks : bool
@@ -86,6 +90,7 @@ class Instances:
     class_names: tuple[str, ...]
     mask_threshold: float = 0.5
     score_threshold: float = 0.5
+    nms_threshold: float = NMS_THRESHOLD
     warnings: tuple[str, ...] = ()
     has_masks: bool = True
     keypoints: NDArray[np.float32] | None = None
@@ -103,6 +108,7 @@ class Instances:
             _check_keypoints(self.keypoints, self.skeleton, count)
         check_fraction("mask_threshold", self.mask_threshold)
         check_fraction("score_threshold", self.score_threshold)
+        check_fraction("nms_threshold", self.nms_threshold)
 
     def __len__(self) -> int:
         return len(self.ids)

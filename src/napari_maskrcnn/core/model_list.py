@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .catalogue import CatalogueModel, cache_folder, catalogue
-from .checkpoint_config import SCORE_THRESHOLD, score_threshold
+from .checkpoint_config import (
+    NMS_THRESHOLD,
+    SCORE_THRESHOLD,
+    nms_threshold,
+    score_threshold,
+)
 from .checkpoints import (
     SUFFIX,
     read_checkpoint,
@@ -49,6 +54,8 @@ class ModelEntry:
         "bundled", "yours" or "torchvision".
     score_threshold : float
         From which on its objects are shown by default.
+    nms_threshold : float
+        Up to which overlap its objects are two by default.
     kind : str
         What it finds: "masks", "boxes" or "keypoints".
     downloaded : bool
@@ -65,6 +72,7 @@ class ModelEntry:
     class_names: tuple[str, ...]
     source: Source
     score_threshold: float = SCORE_THRESHOLD
+    nms_threshold: float = NMS_THRESHOLD
     kind: OutputKind = "masks"
     downloaded: bool = True
     size: int = 0
@@ -140,6 +148,7 @@ def _entry(
         class_names=tuple(config["class_names"]),
         source=source,
         score_threshold=score_threshold(config),
+        nms_threshold=nms_threshold(config),
         kind=output_kind(config["architecture"]["name"]),
         downloaded=downloaded,
         size=size,

@@ -35,7 +35,7 @@ _KINDS: dict[str, tuple[_Kinds, str]] = {
     "channel": _WHOLE_OR_NULL,
     "score_threshold": _NUMBER_OR_NULL,
     "mask_threshold": _NUMBER,
-    "nms_threshold": _NUMBER,
+    "nms_threshold": _NUMBER_OR_NULL,
     "min_area": _WHOLE,
     "classes": ((list,), "a list of names"),
     "max_detections": _WHOLE_OR_NULL,
@@ -60,8 +60,11 @@ class Recipe:
     score_threshold : float, optional
         In [0, 1]; by default the one at which the model was best on images that it did
         not learn from, as its checkpoint says.
-    mask_threshold, nms_threshold : float
+    mask_threshold : float
         In [0, 1]; see `Instances.filter`.
+    nms_threshold : float, optional
+        In [0, 1]; see `Instances.filter`. By default the model's own: 0.2 for models of
+        cells, 0.5 for those of photographs.
     min_area : int
         Smallest area in pixels.
     classes : tuple of str
@@ -83,7 +86,7 @@ class Recipe:
     channel: int | None = None
     score_threshold: float | None = None
     mask_threshold: float = 0.5
-    nms_threshold: float = 0.2
+    nms_threshold: float | None = None
     min_area: int = 0
     classes: tuple[str, ...] = ()
     max_detections: int | None = None
@@ -117,7 +120,7 @@ class Recipe:
         return instances.filter(
             score_threshold=self.score_threshold_for(instances.score_threshold),
             mask_threshold=self.mask_threshold,
-            nms_threshold=self.nms_threshold,
+            nms_threshold=self.nms_threshold_for(instances.nms_threshold),
             twin_threshold=TWIN_THRESHOLD,
             min_area=self.min_area,
             class_ids=self._class_ids(instances.class_names),
@@ -126,6 +129,10 @@ class Recipe:
     def score_threshold_for(self, own: float) -> float:
         """Return the score threshold to use with a model, given the model's own."""
         return own if self.score_threshold is None else self.score_threshold
+
+    def nms_threshold_for(self, own: float) -> float:
+        """Return the overlap to use with a model, given the model's own."""
+        return own if self.nms_threshold is None else self.nms_threshold
 
     def _class_ids(self, class_names: tuple[str, ...]) -> list[int] | None:
         unknown = sorted(set(self.classes) - set(class_names))

@@ -51,13 +51,15 @@ class Models(QObject):
         """Return the recipe of the form with this model, or a plain one.
 
         The scores of two models do not mean the same, nor need their classes: another
-        model than the form's is taken at its own threshold, with all its classes.
+        model than the form's is taken at its own thresholds, with all its classes.
         """
         form = self._form() if self._form is not None else None
         recipe = form() if form is not None else Recipe(device=device_choice())
         if recipe.model == model:
             return recipe
-        return replace(recipe, model=model, score_threshold=None, classes=())
+        return replace(
+            recipe, model=model, score_threshold=None, nms_threshold=None, classes=()
+        )
 
 
 def models_of(session: Session) -> Models:

@@ -289,6 +289,7 @@ class SegmentWidget(Dock):
         if entry.name != self._model:
             self._model = entry.name
             self.score_slider.set_value(entry.score_threshold)
+            self.overlap_slider.set_value(entry.nms_threshold)
 
     def _on_run(self) -> None:
         image = self.image()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
+from napari_maskrcnn.core.checkpoint_config import NMS_THRESHOLD
 from napari_maskrcnn.widgets.parts import Slider, form_layout
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Thresholds(QWidget):
             slider.rested.connect(self.rested)
         self.setLayout(form)
         self.mask_slider.set_value(recipe.mask_threshold)
-        self.overlap_slider.set_value(recipe.nms_threshold)
+        self.overlap_slider.set_value(recipe.nms_threshold_for(NMS_THRESHOLD))
         self.area_slider.set_value(recipe.min_area)
 
     def allow_area(self, largest: int) -> None:

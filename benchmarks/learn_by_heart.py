@@ -27,7 +27,8 @@ from napari_maskrcnn.core.coco import extract, read_coco, rle
 from napari_maskrcnn.core.detector import Detector
 from napari_maskrcnn.core.images import read_image
 from napari_maskrcnn.core.metrics import coco_map
-from napari_maskrcnn.core.training import TrainConfig, checkpoint_config, train
+from napari_maskrcnn.core.training import TrainConfig, train
+from napari_maskrcnn.core.training_start import checkpoint_config
 from napari_maskrcnn.core.training_state import STATE_NAME
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from contextlib import closing, nullcontext
@@ -15,15 +14,15 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .architectures import build
 from .checkpoint_config import SCORE_THRESHOLD
-from .checkpoints import Checkpoint, read_checkpoint
+from .checkpoints import Checkpoint
 from .dataset import AnnotatedImage, sampling_weights
-from .devices import choose_device, memory_format
+from .devices import choose_device
 from .kinds import output_kind
 from .progress import relay
 from .training_batches import draw_batch, prefetched
 from .training_config import TrainConfig, learning_rate
+from .training_start import checkpoint_config, first_weights, start
 from .training_state import Run, TrainingState
 
 if TYPE_CHECKING:
@@ -106,8 +105,8 @@ def train(
     _check_images(annotated)
     training, held_out = split(annotated, config.validation_fraction, config.seed)
     run = Run(run_folder, config.to_dict(), [item.name for item in annotated])
-    first = _first_weights(config)
-    state = _start(config, first, choose_device(device))
+    first = first_weights(config)
+    state = start(config, first, choose_device(device))
     run.restore(state)
     weights = sampling_weights(training, config.balance)
 
@@ -182,51 +181,6 @@ def split(
         [item for index, item in enumerate(annotated) if index not in held_out],
         [annotated[index] for index in sorted(held_out)],
     )
-
-
-def _first_weights(config: TrainConfig) -> Checkpoint | None:
-    """Read the checkpoint that the run begins with, if it begins with one."""
-    if config.start_from is None:
-        return None
-    from .model_list import find_model
-
-    first = read_checkpoint(find_model(config.start_from))
-    wanted = checkpoint_config(config)
-    differing = [
-        key
-        for key in ("architecture", "class_names", "object_size", "image_size")
-        # Through JSON, as the checkpoint went: a tuple has become a list.
-        if json.loads(json.dumps(wanted.get(key))) != first.config.get(key)
-    ]
-    if differing:
-        raise ValueError(
-            f"the run cannot begin with {config.start_from}: its "
-            f"{', '.join(differing)} differ from the configuration's"
-        )
-    return first
-
-
-def _start(
-    config: TrainConfig, first: Checkpoint | None, device: torch.device
-) -> TrainingState:
-    torch.manual_seed(config.seed)
-    network = build(config.architecture, len(config.class_names) + 1, config.arguments)
-    if first is not None:
-        network.load_state_dict(first.state)
-    network = network.to(device, memory_format=memory_format(device)).train()
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": config.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-    )
-    average = AveragedModel(
-        network, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True
-    )
-    return TrainingState(network, average, optimizer, device)
 
 
 def _fraction(state: TrainingState, config: TrainConfig) -> float:
@@ -319,19 +273,6 @@ def averaged_state(average: AveragedModel) -> dict[str, Tensor]:
     """Return the averaged network's state dict."""
     network: nn.Module = average.module
     return dict(network.state_dict())
-
-
-def checkpoint_config(config: TrainConfig) -> dict[str, Any]:
-    """Return the configuration of the checkpoint that a run will give."""
-    size: dict[str, Any] = {"object_size": config.native_size}
-    if config.image_size is not None:
-        size = {"image_size": list(config.image_size)}
-    return {
-        "architecture": {"name": config.architecture, "arguments": config.arguments},
-        "class_names": list(config.class_names),
-        "description": config.description,
-        **size,
-    }
 
 
 def _finished(

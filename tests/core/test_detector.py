@@ -254,3 +254,11 @@ def test_a_model_is_loaded_by_name_or_file(tiny_file: Path) -> None:
 def test_a_device_that_is_not_there_is_named(tiny_file: Path, device: str) -> None:
     with pytest.raises(ValueError, match=f"{device!r}"):
         load_model(tiny_file, device)
+
+
+def test_nothing_is_found_where_nothing_is_to_be_seen() -> None:
+    starter = load_model("nuclei", "cpu")
+    for shape in [(1, 1), (40, 1), (64, 64), (90, 40, 3)]:
+        for value in (0, 7, 255, np.nan):
+            _, found = exhaust(starter.segment(np.full(shape, value)))
+            assert len(found) == 0

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MIN_PROPOSALS = 300
 # Trunk, pyramid and proposals of one window.
 PARTS_PER_WINDOW = 3
+# Normalised grey levels that differ less are one: so rescaling leaves an even image.
+EVEN = 1e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -266,8 +268,17 @@ def encode_window(
     cap = proposal_cap(network, height * width)
     if window is None:
         window = Window((0, 0, height, width), (0, 0, height, width))
+    elif _even(images.tensors[0, :, :height, :width]):
+        # The network would see objects at the edge, where the padding begins.
+        proposals = proposals[:0]
     yield
     return EncodedWindow(window, dict(features), proposals[:cap], len(proposals) >= cap)
+
+
+def _even(pixels: Tensor) -> bool:
+    """Whether nothing is to be seen in pixels (3, H, W)."""
+    low, high = torch.aminmax(pixels.flatten(1), dim=1)
+    return bool((high - low).max() < EVEN)
 
 
 def _prepared(

@@ -65,10 +65,11 @@ class SizeEstimate:
 
 @dataclass(frozen=True, slots=True)
 class _Pass:
-    """The sure boxes at one assumed size: sides in image pixels, and scores."""
+    """The sure boxes at one assumed size: sides in image pixels, scores, contrast."""
 
     sides: NDArray[np.float64]
     scores: NDArray[np.float64]
+    contrast: NDArray[np.float64]
     encoded: EncodedWindow | None
 
 
@@ -83,9 +84,9 @@ def estimate_object_size(
     The boxes that the network is sure of are measured under several assumed sizes, on
     the parts of the image with the most contrast. A pass that finds many objects of
     another size than the one assumed leads to a pass that assumes what it measured. The
-    pass wins that finds most objects, weighted by their scores and a little by their
-    size: of a cluster of small objects a coarse pass makes one large box, of a large
-    object a fine pass makes a few small ones.
+    pass wins that finds most objects, weighted by their scores, their contrast and a
+    little by their size: of a cluster of small objects a coarse pass makes one large
+    box, of a large object a fine pass makes a few small ones.
 
     Parameters
     ----------
@@ -129,7 +130,7 @@ def estimate_object_size(
         # The commonest size, or one that two passes agree on.
         if many and assumed in (ASSUMED_SIZES[0], measured):
             return estimate
-        weight = float((np.sqrt(seen.sides) * seen.scores).sum())
+        weight = float((np.sqrt(seen.sides) * seen.scores * seen.contrast).sum())
         if weight > best_weight:
             best, best_weight = estimate, weight
     return best
@@ -145,7 +146,7 @@ def _look(
     scale: float,
     precision: torch.dtype,
 ) -> Generator[None, None, _Pass]:
-    sides, scores = [], []
+    sides, scores, contrasts = [], [], []
     least = LEAST_CONTRAST * float(plane.mean(axis=2).std())
     parts = _samples(plane, max(8, round(SAMPLE_SIDE / scale)))
     for part in parts:
@@ -160,12 +161,16 @@ def _look(
         kept = batched_nms(boxes, box_scores, class_ids, OVERLAP)
         kept = kept[box_scores[kept] >= SURE_SCORE]
         places = boxes[kept].cpu().double().numpy() / scale
-        stands_out = _contrast(part.mean(axis=2), places) >= least
+        contrast = _contrast(part.mean(axis=2), places)
+        stands_out = contrast >= least
         lengths = np.sqrt((places[:, 2:] - places[:, :2]).prod(axis=1))
         sides.append(lengths[stands_out])
         scores.append(box_scores[kept].cpu().double().numpy()[stands_out])
+        contrasts.append(contrast[stands_out])
     whole = encoded if parts[0] is plane else None
-    return _Pass(np.concatenate(sides), np.concatenate(scores), whole)
+    return _Pass(
+        np.concatenate(sides), np.concatenate(scores), np.concatenate(contrasts), whole
+    )
 
 
 def _contrast(

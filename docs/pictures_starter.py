@@ -33,7 +33,6 @@ PICTURES = {
     "coins": data.coins,
     "ihc": data.immunohistochemistry,
     "cell": data.cell,
-    "microaneurysms": data.microaneurysms,
 }
 
 

@@ -77,6 +77,8 @@ def test_a_model_is_downloaded_and_used(
 
 def test_ctrl_c_leaves_nothing(server: WeightsServer, run: Run) -> None:
     server.mode = "stall"
+    # A shell starts what runs in the background deaf to Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def press() -> None:
         # Once the answer has begun.
@@ -86,7 +88,10 @@ def test_ctrl_c_leaves_nothing(server: WeightsServer, run: Run) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=press, daemon=True).start()
-    assert run("models", "download", NAME)[0] == 130
+    try:
+        assert run("models", "download", NAME)[0] == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert os.listdir(cache_folder()) == []
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torchvision.ops import batched_nms
@@ -73,6 +73,7 @@ def test_any_label_image_comes_back(label_image: NDArray[Any]) -> None:
 
 
 @given(label_images())
+@example(np.array([[2**63 - 1]], np.uint64))
 def test_boxes_are_tight_pixel_edges(label_image: NDArray[Any]) -> None:
     instances = Instances.from_label_image(label_image)
     for value, box in zip(instances.ids, instances.boxes, strict=True):

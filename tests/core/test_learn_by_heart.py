@@ -104,7 +104,8 @@ def test_two_images_are_learnt_by_heart(name: str, arguments: dict[str, Any]) ->
     for item in PICTURES:
         _, kept = exhaust(detector.segment(item.photograph))
         # As many of the surest as there are objects.
-        found.append(Recipe(score_threshold=0.5).apply(kept)[:4])
+        recipe = Recipe(score_threshold=0.5, nms_threshold=0.2)
+        found.append(recipe.apply(kept)[:4])
     result = evaluate(
         [item.label_image for item in PICTURES],
         [instances.to_label_image() for instances in found],

@@ -368,6 +368,8 @@ def label_windows(
     if highest > 10 * labels.size + MAX_UINT16:
         # find_objects makes a list as long as the highest label: close the gaps first.
         values, compact = np.unique(labels, return_inverse=True)
+        # Before 0 comes to them: numpy would make unsigned and signed ones floats.
+        values = values.astype(np.int64)
         if values[0] != 0:
             compact, values = compact + 1, np.concatenate(([0], values))
         labels = compact.reshape(labels.shape).astype(np.int64)
@@ -378,7 +380,7 @@ def label_windows(
     )
     pairs = [(k, (w[0], w[1])) for k, w in enumerate(found, start=1) if w is not None]
     present = np.array([k for k, _ in pairs], np.int64)
-    return values[present].astype(np.int64), [window for _, window in pairs]
+    return values[present], [window for _, window in pairs]
 
 
 def _label_dtype(highest: int) -> DTypeLike:

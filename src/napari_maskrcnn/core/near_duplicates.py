@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Side of the thumbnails, in pixels. Smaller ones of different images look alike.
 SIDE = 16
 # Correlation of two thumbnails from which on they show the same. Copies that were
-# rescaled, turned, blurred, made brighter or noisier stay above 0.95; of the 435 by 59
+# rescaled, turned, made brighter or noisier stay above it; of 494 by 59 different
 # images of nuclei (BBBC038) no two reach 0.65.
 ALIKE = 0.9
 

@@ -262,3 +262,16 @@ def test_nothing_is_found_where_nothing_is_to_be_seen() -> None:
         for value in (0, 7, 255, np.nan):
             _, found = exhaust(starter.segment(np.full(shape, value)))
             assert len(found) == 0
+
+
+def test_a_tiny_image_does_no_harm_to_the_next(
+    checkpoint: Checkpoint, field: Sample
+) -> None:
+    """Torchvision's poolers take the strides from the first image that they see."""
+    first, second = (Detector(checkpoint, "cpu") for _ in range(2))
+    tiny = field[0][:1, :1]
+    first.detect(tiny, object_size=24)
+    found, expected = (d.detect(field[0], object_size=24) for d in (first, second))
+    assert len(expected) > 0
+    np.testing.assert_array_equal(found.boxes, expected.boxes)
+    np.testing.assert_array_equal(found.scores, expected.scores)

@@ -146,7 +146,29 @@ class Checkpoint:
         if self.image_size is not None:
             shorter, limit = self.image_size
             network.transform.min_size, network.transform.max_size = (shorter,), limit
-        return network.eval()
+        network.eval()
+        _learn_strides(network)
+        return network
+
+
+def _learn_strides(network: FasterRCNN) -> None:
+    """Let the poolers learn the strides of the features from an image of full strides.
+
+    torchvision's learn them from the first image that they see, for good; from one of a
+    few pixels, which is padded to a whole stride, they would learn wrong ones.
+    """
+    from napari_maskrcnn.core import preload  # noqa: F401
+
+    import torch
+    from torchvision.ops import MultiScaleRoIAlign
+
+    side = 128
+    with torch.inference_mode():
+        features = network.backbone(torch.zeros(1, 3, side, side))
+        box = torch.tensor([[0.0, 0.0, side, side]])
+        for part in network.roi_heads.modules():
+            if isinstance(part, MultiScaleRoIAlign):
+                part(features, [box], [(side, side)])
 
 
 def write_checkpoint(

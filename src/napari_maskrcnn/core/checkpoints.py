@@ -37,6 +37,8 @@ FORMAT = "napari-maskrcnn/1"
 SUFFIX = ".safetensors"
 # The longest header that is read before a file is called broken.
 MAX_HEADER_BYTES = 16_000_000
+# The strides that poolers have learnt, by architecture: once for all its networks.
+_LEARNT: dict[str, list[tuple[Any, Any]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +149,11 @@ class Checkpoint:
             shorter, limit = self.image_size
             network.transform.min_size, network.transform.max_size = (shorter,), limit
         network.eval()
-        _learn_strides(network)
+        _learn_strides(network, architecture)
         return network
 
 
-def _learn_strides(network: FasterRCNN) -> None:
+def _learn_strides(network: FasterRCNN, architecture: dict[str, Any]) -> None:
     """Let the poolers learn the strides of the features from an image of full strides.
 
     torchvision's learn them from the first image that they see, for good; from one of a
@@ -162,13 +164,22 @@ def _learn_strides(network: FasterRCNN) -> None:
     import torch
     from torchvision.ops import MultiScaleRoIAlign
 
-    side = 128
-    with torch.inference_mode():
-        features = network.backbone(torch.zeros(1, 3, side, side))
+    poolers = [
+        part
+        for part in network.roi_heads.modules()
+        if isinstance(part, MultiScaleRoIAlign)
+    ]
+    key = json.dumps(architecture, sort_keys=True)
+    if key not in _LEARNT:
+        side = 128
         box = torch.tensor([[0.0, 0.0, side, side]])
-        for part in network.roi_heads.modules():
-            if isinstance(part, MultiScaleRoIAlign):
+        with torch.inference_mode():
+            features = network.backbone(torch.zeros(1, 3, side, side))
+            for part in poolers:
                 part(features, [box], [(side, side)])
+        _LEARNT[key] = [(part.scales, part.map_levels) for part in poolers]
+    for part, (scales, map_levels) in zip(poolers, _LEARNT[key], strict=True):
+        part.scales, part.map_levels = scales, map_levels
 
 
 def write_checkpoint(

@@ -537,10 +537,7 @@ def test_a_run_pauses_after_every_piece_of_work(
     for _ in work:
         counts.append(count())
     counts.append(count())
-    # The two networks are built first: each looks at 128 x 128 pixels for its strides.
-    built, *rest = counts
-    assert built <= 4
-    assert max(rest) <= most, counts
+    assert max(counts) <= most, counts
     assert sum(counts) > 50
 
 

@@ -51,12 +51,8 @@ def average_precisions(
     """Segment an image by default settings and return its AP at each threshold."""
     _, found = exhaust(detector.segment(image))
     predicted = Recipe().apply(found).to_label_image()
-    (judged,) = evaluate([label_image], [predicted], thresholds=THRESHOLDS).images
-    return [
-        x.true_positives
-        / max(1, x.true_positives + x.false_positives + x.false_negatives)
-        for x in judged.scores
-    ]
+    judged = evaluate([label_image], [predicted], thresholds=THRESHOLDS)
+    return [judged.ap(threshold) for threshold in THRESHOLDS]
 
 
 def main() -> None:

@@ -186,14 +186,10 @@ def pair_files(images: Path, labels: Path) -> list[tuple[Path, Path]]:
     ValueError
         When a folder is missing or no two stems match.
     """
-    for folder in (images, labels):
-        if not folder.is_dir():
-            raise ValueError(f"{folder} is not a folder")
+    found = image_files(images)
     label_files = {path.stem: path for path in image_files(labels)}
     pairs = [
-        (path, label_files[path.stem])
-        for path in image_files(images)
-        if path.stem in label_files
+        (path, label_files[path.stem]) for path in found if path.stem in label_files
     ]
     if not pairs:
         raise ValueError(

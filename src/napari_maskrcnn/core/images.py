@@ -157,7 +157,15 @@ def scale_intensity(image: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Return the image files of a folder, sorted by name."""
+    """Return the image files of a folder, sorted by name.
+
+    Raises
+    ------
+    ValueError
+        When there is no such folder.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder")
     return sorted(
         path
         for path in folder.iterdir()

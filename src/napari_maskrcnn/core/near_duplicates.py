@@ -45,9 +45,6 @@ def near_duplicates(first: Path, second: Path) -> list[tuple[str, str]]:
     ValueError
         When a folder is missing, or a file is not an image.
     """
-    for folder in (first, second):
-        if not folder.is_dir():
-            raise ValueError(f"{folder} is not a folder")
     paths = [image_files(folder) for folder in (first, second)]
     if not all(paths):
         return []

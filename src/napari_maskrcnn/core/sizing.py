@@ -110,12 +110,14 @@ def estimate_object_size(
         Of the first assumed size where nothing was found.
     """
     best, best_weight = SizeEstimate(ASSUMED_SIZES[0], ASSUMED_SIZES[0]), 0.0
+    least_contrast = LEAST_CONTRAST * float(plane.mean(axis=2).std())
     waiting, tried = deque(ASSUMED_SIZES), list[float]()
     measured = ASSUMED_SIZES[0]
     while waiting:
         assumed = waiting.popleft()
         tried.append(assumed)
-        seen = yield from _look(network, plane, native_size / assumed, precision)
+        scale = native_size / assumed
+        seen = yield from _look(network, plane, scale, least_contrast, precision)
         if not len(seen.sides):
             continue
         size = _weighted_median(seen.sides, seen.scores)
@@ -144,10 +146,10 @@ def _look(
     network: FasterRCNN,
     plane: NDArray[np.float32],
     scale: float,
+    least_contrast: float,
     precision: torch.dtype,
 ) -> Generator[None, None, _Pass]:
     sides, scores, contrasts = [], [], []
-    least = LEAST_CONTRAST * float(plane.mean(axis=2).std())
     parts = _samples(plane, max(8, round(SAMPLE_SIDE / scale)))
     for part in parts:
         shape = network_shape(part.shape[:2], scale)
@@ -162,7 +164,7 @@ def _look(
         kept = kept[box_scores[kept] >= SURE_SCORE]
         places = boxes[kept].cpu().double().numpy() / scale
         contrast = _contrast(part.mean(axis=2), places)
-        stands_out = contrast >= least
+        stands_out = contrast >= least_contrast
         lengths = np.sqrt((places[:, 2:] - places[:, :2]).prod(axis=1))
         sides.append(lengths[stands_out])
         scores.append(box_scores[kept].cpu().double().numpy()[stands_out])

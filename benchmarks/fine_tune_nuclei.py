@@ -7,10 +7,10 @@ FILE is a checkpoint that was trained without stained tissue. Images to learn fr
 those of train, AP at IoU 0.5 is measured on all of val, apart for stained tissue and
 for fluorescence (nuclei set, BBBC038, CC0), and on the stained tissue of train that
 nothing was learnt from: val has only eight such images. With --partial the same images
-are learnt from three times: all objects reviewed; every third object; and every third
-with the rest taken for background. With --scratch a network starts from random weights
-and learns from the same images for as much time of the processor, which does not depend
-on what else the machine does.
+are learnt from four times: all objects reviewed; every third object; the same with all
+that was not reviewed left out; and the same with all of it taken for background. With
+--scratch a network starts from random weights and learns from the same images for as
+much time of the processor, which does not depend on what else the machine does.
 """
 
 from __future__ import annotations
@@ -86,15 +86,17 @@ def main() -> None:
     print("as it is:", figures(start, sets, kept), flush=True)
     for count in options.images:
         items = order[:count]
-        ways = {"all objects": items}
+        ways = {"all objects": (items, config)}
         if options.partial:
             third = [every_third(item, UNREVIEWED) for item in items]
-            ways["a third reviewed"] = third
-            ways["the rest as background"] = [every_third(item, 0) for item in items]
-        for name, chosen in ways.items():
+            ways["a third reviewed"] = third, config
+            ways["the rest left out"] = third, replace(config, sure_ground=False)
+            background = [every_third(item, 0) for item in items]
+            ways["the rest as background"] = background, config
+        for name, (chosen, settings) in ways.items():
             began = time.process_time()
             result = exhaust(
-                fine_tune(start, chosen, config, device="cpu", replay=replay)
+                fine_tune(start, chosen, settings, device="cpu", replay=replay)
             )
             spent = time.process_time() - began
             text = figures(result.checkpoint, sets, kept)

@@ -21,6 +21,7 @@ from napari_maskrcnn.core.fine_tuning.planning import object_counts, plan
 from napari_maskrcnn.core.images import write_array
 from napari_maskrcnn.core.instances import Instances
 from napari_maskrcnn.core.reviewed import (
+    HELD_OUT,
     UNREVIEWED,
     ReviewedOnly,
     mark_unreviewed,
@@ -264,7 +265,7 @@ def test_of_few_images_a_region_is_held_out(count: int) -> None:
         assert learnt.has_objects
         assert judged.has_objects
         whole = set(np.unique(learnt.label_image)) & set(np.unique(judged.label_image))
-        assert whole <= {UNREVIEWED, 0}
+        assert whole <= {HELD_OUT, 0}
 
 
 def test_of_two_large_objects_one_is_held_out() -> None:

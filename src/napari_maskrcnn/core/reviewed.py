@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 UNREVIEWED = -1
 """Value of a label image's pixels that nobody looked at."""
+HELD_OUT = -2
+"""Likewise of pixels set aside to measure with: they count as unreviewed."""
 # An object with at least this part of its area in a reviewed region is reviewed.
 INSIDE = 0.5
 # torchvision's mark of a proposal or an anchor that its samplers pass over.

@@ -76,6 +76,10 @@ class FineTuneConfig:
     memory_budget, disk_budget : int
         Bytes for what is kept. What does not fit into memory goes to the run's folder,
         what does not fit there is computed again.
+    sure_ground : bool
+        Whether unreviewed ground in which the old model finds nothing counts as
+        background; see `sure_ground.with_sure_ground`. It does not where classes are
+        new.
     replay_share : float
         Part of the views that come from the replay images, if there are any.
     seed : int
@@ -108,6 +112,7 @@ class FineTuneConfig:
     cache_views: int = 16
     memory_budget: int = 1 << 30
     disk_budget: int = 4 << 30
+    sure_ground: bool = True
     replay_share: float = 0.25
     seed: int = 0
     precision: str = "auto"

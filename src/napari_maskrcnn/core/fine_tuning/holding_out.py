@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_maskrcnn.core.reviewed import UNREVIEWED
+from napari_maskrcnn.core.reviewed import HELD_OUT
 from napari_maskrcnn.core.words import counted
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def hold_out(annotated: Sequence[AnnotatedImage], fraction: float, seed: int) ->
     """Hold out whole images, else regions, else single objects.
 
     Nothing of what is held out is seen in training: in the images for training it is
-    marked as unreviewed, and the other way round.
+    marked as held out, and the other way round.
 
     Parameters
     ----------
@@ -146,11 +146,11 @@ def _best_strip(item: AnnotatedImage, fraction: float) -> tuple[str, float] | No
 
 
 def _only(item: AnnotatedImage, inside: NDArray[np.bool_]) -> AnnotatedImage:
-    """Mark as unreviewed what is not inside; objects on the border too."""
+    """Mark what is not inside as held out; objects on the border too."""
     cut = np.unique(item.label_image[~inside])
     gone = np.isin(item.label_image, cut[cut > 0]) | ~inside
     return replace(
-        item, label_image=np.where(gone, np.int32(UNREVIEWED), item.label_image)
+        item, label_image=np.where(gone, np.int32(HELD_OUT), item.label_image)
     )
 
 
@@ -165,9 +165,9 @@ def _objects(annotated: Sequence[AnnotatedImage], fraction: float, seed: int) ->
         held = [label for where, label in chosen if where == i]
         is_held = np.isin(item.label_image, held)
         others = (item.label_image > 0) & ~is_held
-        marked = np.where(is_held, np.int32(UNREVIEWED), item.label_image)
+        marked = np.where(is_held, np.int32(HELD_OUT), item.label_image)
         training.append(replace(item, label_image=marked))
         if held:
-            marked = np.where(others, np.int32(UNREVIEWED), item.label_image)
+            marked = np.where(others, np.int32(HELD_OUT), item.label_image)
             judging.append(replace(item, label_image=marked))
     return training, judging, [counted(number, "object")], "objects"

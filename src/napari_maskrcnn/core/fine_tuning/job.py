@@ -27,6 +27,7 @@ from .judging import SCORE_THRESHOLD_KEY
 from .measuring import PROPOSED, Measuring, on_held_out, on_replay
 from .record import identity, record
 from .state import LOG_EVERY, VIEWS_NAME, FineTuneRun, initial_state
+from .sure_ground import with_sure_ground
 from .views import Views
 
 if TYPE_CHECKING:
@@ -171,6 +172,17 @@ class FineTuneJob:
     def recommendation(self) -> Recommendation:
         """What to train; see there."""
         return recommend(self.state.before[PROPOSED], self.after)
+
+    def look_at_ground(self) -> Generator[None, None, None]:
+        """Ask the old model which unreviewed ground is background, if it is asked."""
+        if not self.plan.sure_ground:
+            return
+        items = list(self.plan.training)
+        if self.team.leads:
+            items = yield from with_sure_ground(items, self._old, str(self.device))
+        # One answer for all processes: they may round differently.
+        grounds = self.team.share([item.label_image for item in items])
+        self.views.use_labels(grounds)
 
     def measure_before(self) -> Generator[None, None, None]:
         """Measure the old model on all that is held out, once a run."""

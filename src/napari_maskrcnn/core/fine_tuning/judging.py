@@ -91,13 +91,13 @@ class Judge:
     ) -> Generator[None, None, list[Instances]]:
         """Segment the images and return the objects of each, thresholds applied."""
         recipe, found = Recipe(score_threshold=score_threshold), []
-        for kept in (yield from self._kept()):
+        for kept in (yield from self.candidates()):
             found.append(recipe.apply(kept))
             yield
         return found
 
-    def _kept(self) -> Generator[None, None, list[Instances]]:
-        """Segment the images, down to the lowest score."""
+    def candidates(self) -> Generator[None, None, list[Instances]]:
+        """Segment the images and return all that is found, down to the lowest score."""
         found = []
         for index in range(len(self.annotated)):
             encoding = yield from self._encoding(index)
@@ -144,7 +144,7 @@ class Judge:
         found : list of Instances
             The objects of each image at that threshold, as of `instances`.
         """
-        kept = yield from self._kept()
+        kept = yield from self.candidates()
         tried = _SCORES if score_threshold is None else (score_threshold,)
 
         def at(threshold: float) -> Generator[None, None, tuple[float, Measured]]:
@@ -173,7 +173,7 @@ class Judge:
 
     def found(self) -> Generator[None, None, float]:
         """Return AP at IoU 0.5 whatever the classes, at the threshold that is best."""
-        kept = yield from self._kept()
+        kept = yield from self.candidates()
 
         def at(threshold: float) -> Generator[None, None, tuple[float, float]]:
             recipe, rows = Recipe(score_threshold=threshold), []

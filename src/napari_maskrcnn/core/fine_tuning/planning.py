@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_maskrcnn.core.reviewed import UNREVIEWED
 from napari_maskrcnn.core.words import counted
 
 from .holding_out import hold_out
@@ -43,9 +44,11 @@ class FineTunePlan:
         "images", "regions" or "objects".
     warnings : tuple of str
         Sentences for the person.
+    sure_ground : bool
+        Whether the old model is asked which unreviewed ground is background.
     training, judging : tuple of AnnotatedImage
         The images for either purpose, class ids by ``class_names``. What is not for the
-        purpose is marked as unreviewed.
+        purpose is marked as held out.
     """
 
     class_names: tuple[str, ...]
@@ -55,6 +58,7 @@ class FineTunePlan:
     held_out: tuple[str, ...]
     kind: str
     warnings: tuple[str, ...] = ()
+    sure_ground: bool = False
     training: tuple[AnnotatedImage, ...] = field(default=(), repr=False)
     judging: tuple[AnnotatedImage, ...] = field(default=(), repr=False)
 
@@ -75,6 +79,11 @@ class FineTunePlan:
         ]
         if self.new_classes:
             lines.append(f"New classes: {', '.join(self.new_classes)}")
+        if self.sure_ground:
+            lines.append(
+                "Ground that nobody looked at counts as background where the model "
+                "finds nothing at all; the rest is left out"
+            )
         return "\n".join([*lines, *self.warnings])
 
 
@@ -128,15 +137,19 @@ def plan(
     objects, judged = _by_name(training, names), _by_name(judging, names)
     again = {name for item in replay for name in _present_classes(item, known)}
     missed = {name: number for name, number in objects.items() if name not in again}
+    new_classes = tuple(name for name in names if name not in known)
     warnings += _scarcity(missed, known, judged)
     return FineTunePlan(
         class_names=names,
-        new_classes=tuple(name for name in names if name not in known),
+        new_classes=new_classes,
         objects=objects,
         held_out_objects=judged,
         held_out=tuple(held_out),
         kind=kind,
         warnings=tuple(warnings),
+        sure_ground=config.sure_ground
+        and not new_classes
+        and any(map(shows_objects_only, training)),
         training=tuple(training),
         judging=tuple(judging),
     )
@@ -211,6 +224,12 @@ def class_objects(item: AnnotatedImage, known: tuple[str, ...]) -> dict[str, int
 
 def _total(items: Sequence[AnnotatedImage]) -> int:
     return sum(object_counts(item).total() for item in items)
+
+
+def shows_objects_only(item: AnnotatedImage) -> bool:
+    """Whether single objects were reviewed, and no ground."""
+    labels = item.label_image
+    return item.has_objects and bool((labels == UNREVIEWED).any() and labels.all())
 
 
 def _is_idle(item: AnnotatedImage) -> bool:

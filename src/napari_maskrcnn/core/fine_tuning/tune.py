@@ -189,6 +189,7 @@ def fine_tune(
         checkpoint, chosen, again, config, device, run_folder, parent, team or Team()
     )
     try:
+        yield from relay(job.look_at_ground(), _moment(job, "Looking at the ground"))
         yield from relay(job.measure_before(), _moment(job, "Measuring the model"))
         yield _now(job, "Measured the model", validation=dict(job.before))
         yield from _learn(job)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core import preload  # noqa: F401
@@ -105,6 +105,11 @@ class Views:
                 seed = (_FRESH, config.seed, step, place)
             picks.append(View(item, seed, config.keeps_views))
         return picks
+
+    def use_labels(self, labels: Sequence[NDArray[np.int32]]) -> None:
+        """Learn from these labels of the person's images; before the first view."""
+        for place, label_image in enumerate(labels):
+            self.items[place] = replace(self.items[place], label_image=label_image)
 
     def get(self, view: View) -> Generator[None, None, tuple[FrozenOutput, Target]]:
         """Return the frozen part's output and the target of a view, with pauses."""

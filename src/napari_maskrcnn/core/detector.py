@@ -132,7 +132,8 @@ class Detector:
 
     def _place(self) -> None:
         self.device = self._ladder.device
-        self.network.to(self.device, memory_format=memory_format(self.device))
+        layout = memory_format(self.device, small_trunk=self.native_size is not None)
+        self.network.to(self.device, memory_format=layout)
 
     def encode(
         self,

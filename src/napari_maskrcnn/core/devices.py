@@ -75,6 +75,18 @@ def inference_precision(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def memory_format(device: torch.device) -> torch.memory_format:
-    """Return the layout of feature maps that suits a device's convolutions."""
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+def memory_format(
+    device: torch.device, *, small_trunk: bool = False
+) -> torch.memory_format:
+    """Return the layout of feature maps that suits a device's convolutions.
+
+    Parameters
+    ----------
+    device : torch.device
+        GPUs want channels last.
+    small_trunk : bool
+        So do processors for few channels on large maps, as the starter has them, and
+        without gradients: see ``docs/benchmarks.md``. A ResNet-50 gains nothing.
+    """
+    last = device.type == "cuda" or (small_trunk and device.type == "cpu")
+    return torch.channels_last if last else torch.contiguous_format

@@ -46,3 +46,10 @@ def check_precision(precision: str, known: Sequence[str]) -> None:
         raise ValueError(
             f"precision must be {', '.join(first)} or {last}, got {precision!r}"
         )
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Raise ValueError unless the value lies in [0, 1]."""
+    # Written so that NaN is refused too.
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {value}")

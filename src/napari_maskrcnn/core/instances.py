@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
 
 from .checkpoint_config import NMS_THRESHOLD
+from .checks import check_fraction
+from .label_images import check_label_image, label_dtype, label_windows
 from .suppression import across_classes, within_classes
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 # Probabilities are stored as probability x 255, rounded half up. Every threshold whose
 # 255-fold lies half-way between two integers is then kept exactly: 0.5 among them.
 FULL = 255
-MAX_UINT16 = 65_535
-MAX_INT32, MAX_INT64 = 2**31 - 1, 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,7 +233,7 @@ class Instances:
         self._need_masks()
         highest = int(self.ids.max(initial=0))
         if dtype is None:
-            dtype = _label_dtype(highest)
+            dtype = label_dtype(highest)
         elif highest > np.iinfo(dtype).max:
             raise ValueError(f"the id {highest} does not fit into {np.dtype(dtype)}")
         label_image = np.zeros(self.image_shape, dtype)
@@ -333,60 +332,6 @@ def _check_keypoints(
         raise ValueError(
             f"keypoints must have the shape {expected}, got {keypoints.shape}"
         )
-
-
-def check_fraction(name: str, value: float) -> None:
-    """Raise ValueError unless the value lies in [0, 1]."""
-    # Written so that NaN is refused too.
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must be in [0, 1], got {value}")
-
-
-def check_label_image(label_image: ArrayLike) -> NDArray[Any]:
-    """Return the array if it is a label image, else raise ValueError."""
-    labels = np.asarray(label_image)
-    if labels.dtype.kind == "b":
-        labels = labels.astype(np.uint8)
-    if labels.dtype.kind not in "ui":
-        raise ValueError(f"a label image must hold integers, got dtype {labels.dtype}")
-    if labels.ndim != 2:
-        raise ValueError(f"a label image must have two axes, got shape {labels.shape}")
-    if labels.size and labels.min() < 0:
-        raise ValueError(f"labels must not be negative, got {labels.min()}")
-    if labels.size and labels.max() > MAX_INT64:
-        raise ValueError(f"labels must be below 2^63, got {labels.max()}")
-    return labels
-
-
-def label_windows(
-    labels: NDArray[Any],
-) -> tuple[NDArray[np.int64], list[tuple[slice, slice]]]:
-    """Return the labels of a label image in rising order, and their tight windows."""
-    if not labels.size:
-        return np.zeros(0, np.int64), []
-    highest = int(labels.max())
-    if highest > 10 * labels.size + MAX_UINT16:
-        # find_objects makes a list as long as the highest label: close the gaps first.
-        values, compact = np.unique(labels, return_inverse=True)
-        # Before 0 comes to them: numpy would make unsigned and signed ones floats.
-        values = values.astype(np.int64)
-        if values[0] != 0:
-            compact, values = compact + 1, np.concatenate(([0], values))
-        labels = compact.reshape(labels.shape).astype(np.int64)
-    else:
-        values = np.arange(highest + 1)
-    found = ndimage.find_objects(
-        labels if labels.dtype != np.uint64 else labels.astype(np.int64)
-    )
-    pairs = [(k, (w[0], w[1])) for k, w in enumerate(found, start=1) if w is not None]
-    present = np.array([k for k, _ in pairs], np.int64)
-    return values[present], [window for _, window in pairs]
-
-
-def _label_dtype(highest: int) -> DTypeLike:
-    if highest <= MAX_UINT16:
-        return np.uint16
-    return np.int32 if highest <= MAX_INT32 else np.int64
 
 
 def _per_object(

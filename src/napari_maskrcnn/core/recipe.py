@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .atomic import replacing
+from .checks import check_fraction
 from .class_names import choosable
-from .instances import check_fraction
 
 if TYPE_CHECKING:
     from .instances import Instances

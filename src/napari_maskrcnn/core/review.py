@@ -32,7 +32,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from skimage.measure import label as connected_parts
 
-from napari_maskrcnn.core.instances import FULL, check_label_image, label_windows
+from napari_maskrcnn.core.instances import FULL
+from napari_maskrcnn.core.label_images import check_label_image, label_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

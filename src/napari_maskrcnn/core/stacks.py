@@ -12,7 +12,7 @@ import numpy as np
 from .atomic import replacing
 from .batch import FileResult, drawn_over, object_columns, object_rows
 from .images import LABELS_ENDING, MAX_CHANNELS, image_plane
-from .instances import MAX_UINT16
+from .label_images import MAX_UINT16
 from .progress import Progress, relay
 from .steady import Pace, SteadySize, frame_words
 

@@ -7,8 +7,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .augmentation import Augmentation
-from .checks import check_at_least_one, check_crop, check_minutes, check_precision
-from .instances import check_fraction
+from .checks import (
+    check_at_least_one,
+    check_crop,
+    check_fraction,
+    check_minutes,
+    check_precision,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from napari_maskrcnn.core.checks import (
     check_at_least_one,
     check_crop,
+    check_fraction,
     check_minutes,
     check_not_negative,
     check_precision,
 )
-from napari_maskrcnn.core.instances import check_fraction
 
 if TYPE_CHECKING:
     from napari_maskrcnn.core.augmentation import Augmentation

@@ -13,7 +13,7 @@ from torchvision.ops import box_iou
 
 from napari_maskrcnn.core.dataset import MIN_VISIBLE_AREA, MIN_VISIBLE_SIDE
 from napari_maskrcnn.core.detector import Detector
-from napari_maskrcnn.core.instances import label_windows
+from napari_maskrcnn.core.label_images import label_windows
 from napari_maskrcnn.core.metrics import evaluate
 from napari_maskrcnn.core.progress import relay
 from napari_maskrcnn.core.recipe import Recipe

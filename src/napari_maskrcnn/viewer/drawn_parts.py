@@ -9,10 +9,8 @@ import numpy as np
 import pandas as pd
 from napari.layers import Points, Shapes
 
-from napari_maskrcnn.core.coco import CocoObjects, Extent, box_extent, concatenated
+from napari_maskrcnn.core.coco import CocoObjects, concatenated
 from napari_maskrcnn.core.coco.keypoints import NOT_LABELLED
-from napari_maskrcnn.core.coco.polygons import rasterise
-from napari_maskrcnn.core.coco.runs import gathered
 from napari_maskrcnn.viewer.coco_origin import kept_metadata, origin_of
 from napari_maskrcnn.viewer.drawn_layers import (
     BONES,
@@ -22,6 +20,12 @@ from napari_maskrcnn.viewer.drawn_layers import (
     SKELETONS,
     role_of,
     rows_of,
+)
+from napari_maskrcnn.viewer.drawn_outlines import (
+    DECIMALS,
+    bounds_of,
+    outline_of,
+    with_polygons,
 )
 from napari_maskrcnn.viewer.drawn_tables import Rows, on_plane
 from napari_maskrcnn.viewer.export_naming import Named
@@ -37,10 +41,8 @@ if TYPE_CHECKING:
     from napari_maskrcnn.viewer.coco_origin import CocoOrigin
 
 # What nobody moved by more, in pixels, is written with the numbers of its file.
-_UNMOVED = 1e-4
-_DECIMALS = 2
+_UNMOVED = 10**-DECIMALS
 LINES = ("line", "path")
-_ELLIPSE = 48  # corners of the polygon that an ellipse is written as
 
 
 def is_exportable(layer: Any) -> bool:
@@ -93,7 +95,7 @@ class DrawnPart(Named):
         shape = self.image_shape[-2], self.image_shape[-1]
         rows = rows.select(~np.isin(np.array(rows.kinds, object), LINES))
         outlines = [
-            _outline(kind, points[:, list(place.axes)])
+            outline_of(kind, points[:, list(place.axes)])
             for kind, points in zip(rows.kinds, rows.places, strict=True)
         ]
         ids = _ids(rows.table, known)
@@ -106,14 +108,14 @@ class DrawnPart(Named):
         classes = tuple(dict.fromkeys([*listed, *names]))
         scores = rows.table.get("score", pd.Series(np.nan, index=rows.table.index))
         objects = CocoObjects.from_boxes(
-            np.array([_bounds(outline) for outline in outlines]).reshape(-1, 4),
+            np.array([bounds_of(outline) for outline in outlines]).reshape(-1, 4),
             ids,
             image_shape=shape,
             class_names=classes,
             class_ids=[classes.index(name) + 1 for name in names],
             scores=pd.to_numeric(scores, errors="coerce").to_numpy(np.float64),
         )
-        objects = _with_polygons(objects, outlines)
+        objects = with_polygons(objects, outlines)
         # Where no class is known at all, there is nothing to say.
         missing = 0 if len(listed) == 1 or not listed else unnamed
         return _as_known(objects, known), missing
@@ -138,7 +140,7 @@ class DrawnPart(Named):
                 continue
             nowhere = np.zeros((len(skeleton.names), 3))
             _, table = persons.setdefault(int(person), (str(name), nowhere))
-            y, x = spot[list(place.axes)].round(_DECIMALS)
+            y, x = spot[list(place.axes)].round(DECIMALS)
             table[skeleton.names.index(str(keypoint))] = x, y, int(visible)
         if known is not None:
             _use_known(persons, known)
@@ -262,56 +264,7 @@ def with_keypoints(objects: CocoObjects | None, persons: CocoObjects) -> CocoObj
     return concatenated([objects, persons.select(alone)]) if alone.any() else objects
 
 
-# ---- shapes
-
-
-def _outline(kind: str, corners: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the corners (P, 2) of a shape, y and x in pixel edges."""
-    outline = np.asarray(corners, np.float64) + 0.5
-    if kind == "ellipse":
-        middle = outline.mean(axis=0)
-        one, other = (outline[1] - outline[0]) / 2, (outline[3] - outline[0]) / 2
-        turn = np.linspace(0, 2 * np.pi, _ELLIPSE, endpoint=False)[:, None]
-        return np.asarray(middle + np.cos(turn) * one + np.sin(turn) * other)
-    return outline
-
-
-def _is_box(outline: NDArray[np.float64]) -> bool:
-    """Whether an outline is a rectangle along the axes."""
-    if len(outline) != 4:
-        return False
-    sides = np.abs(np.diff(outline, axis=0, append=outline[:1]))
-    return bool((sides.min(axis=1) < _UNMOVED).all())
-
-
-def _bounds(outline: NDArray[np.float64]) -> list[float]:
-    (y0, x0), (y1, x1) = outline.min(axis=0), outline.max(axis=0)
-    return [round(float(value), _DECIMALS) for value in (x0, y0, x1, y1)]
-
-
-def _with_polygons(
-    objects: CocoObjects, outlines: Sequence[NDArray[np.float64]]
-) -> CocoObjects:
-    """Give the objects that are no plain boxes their pixels and their outlines."""
-    drawn = [n for n, outline in enumerate(outlines) if not _is_box(outline)]
-    if not drawn:
-        return objects
-    rings = {
-        number: outlines[number][:, ::-1].round(_DECIMALS).ravel().tolist()
-        for number in drawn
-    }
-    runs = rasterise([[rings[number]] for number in drawn], objects.image_shape)
-    extents = list(objects.extents)
-    for number in drawn:
-        bbox = box_extent(objects.boxes[number]).bbox
-        extents[number] = Extent([rings[number]], _area(outlines[number]), bbox)
-    runs = gathered(objects.image_shape, len(objects), [(np.array(drawn), runs)])
-    return replace(objects, runs=runs, extents=tuple(extents))
-
-
-def _area(outline: NDArray[np.float64]) -> float:
-    y, x = outline.T
-    return round(abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2, _DECIMALS)
+# ---- what the file said
 
 
 def _as_known(objects: CocoObjects, known: CocoObjects | None) -> CocoObjects:
@@ -333,7 +286,7 @@ def _as_known(objects: CocoObjects, known: CocoObjects | None) -> CocoObjects:
         if lists["keypoints"][one] is None:
             lists["keypoints"][one] = known.keypoints[other]
         extent = objects.extents[one]
-        unmoved = np.abs(boxes[one] - known.boxes[other]).max() <= 10**-_DECIMALS
+        unmoved = np.abs(boxes[one] - known.boxes[other]).max() <= _UNMOVED
         if unmoved and extent is not None and not extent.segmentation:
             boxes[one] = known.boxes[other]
             lists["extents"][one] = known.extents[other] or extent
@@ -344,9 +297,6 @@ def _as_known(objects: CocoObjects, known: CocoObjects | None) -> CocoObjects:
         skeletons={**known.skeletons, **objects.skeletons},
         **columns,
     )
-
-
-# ---- keypoints
 
 
 def _use_known(
@@ -367,7 +317,7 @@ def _use_known(
             continue
         own = persons[label][1]
         if own.shape == table.shape:
-            near = np.abs(own[:, :2] - table[:, :2]).max(axis=1) <= 10**-_DECIMALS
+            near = np.abs(own[:, :2] - table[:, :2]).max(axis=1) <= _UNMOVED
             own[near, :2] = table[near, :2]
 
 

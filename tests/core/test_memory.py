@@ -74,7 +74,7 @@ def test_the_errors_of_every_device_are_known() -> None:
 @pytest.fixture(scope="module")
 def image() -> NDArray[np.uint16]:
     """Larger than the smallest window, smaller than the CPU's usual one."""
-    return nuclei_field((64, 700), 30, seed=2)[0]
+    return nuclei_field((400, 700), 90, seed=2)[0]
 
 
 @pytest.fixture
@@ -116,8 +116,8 @@ def test_smaller_windows_do_what_large_ones_could_not(
     np.testing.assert_array_equal(again.to_label_image(), found.to_label_image())
 
 
-def _at_most(width: int) -> Callable[..., bool]:
-    return lambda pixels: pixels.shape[-1] <= width
+def _at_most(side: int) -> Callable[..., bool]:
+    return lambda pixels: pixels.shape[-1] * pixels.shape[-2] <= side**2
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,22 @@ def test_an_image_that_fits_gets_one_window() -> None:
     ]
 
 
+def test_a_long_image_of_no_more_pixels_gets_one_window_too() -> None:
+    (window,) = plan_windows((300, 800), 512, 128)
+    assert window.outer == (0, 0, 300, 800)
+    assert len(plan_windows((400, 800), 512, 128)) > 1
+
+
+@given(st.integers(1025, 6000))
+def test_windows_are_few_and_of_about_the_same_length(length: int) -> None:
+    windows = plan_windows((1024, length), 1024, 128)
+    # Inner ones own 768 pixels, the ones at the ends 896.
+    assert len(windows) <= -(-(length - 256) // 768)
+    widths = [window.outer[3] - window.outer[1] for window in windows]
+    assert max(widths) <= 1024
+    assert max(widths) - min(widths) <= STRIDE * len(windows)
+
+
 def test_a_window_without_a_core_is_refused() -> None:
     with pytest.raises(ValueError, match="280 pixels has no core with a halo of 128"):
         plan_windows((1000, 1000), 280, 128)

@@ -10,6 +10,7 @@ halo and no window saw it whole. The example was StarDist's ``predict_instances_
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,8 @@ def plan_windows(image_shape: tuple[int, int], size: int, halo: int) -> list[Win
     image_shape : tuple of int
         (H, W).
     size : int
-        Side of the outer windows; an image that fits into one gets one.
+        Side of the outer windows. An image with no more pixels than such a window gets
+        one, whatever its sides: it needs no more memory, and nothing is seen twice.
     halo : int
         How far a window looks beyond its core.
 
@@ -75,6 +77,9 @@ def plan_windows(image_shape: tuple[int, int], size: int, halo: int) -> list[Win
     core = (size - 2 * halo) // STRIDE * STRIDE
     if core < STRIDE:
         raise ValueError(f"a window of {size} pixels has no core with a halo of {halo}")
+    height, width = image_shape
+    if height * width <= size**2:
+        return [Window((0, 0, height, width), (0, 0, height, width))]
     rows, columns = (_spans(length, size, core, halo) for length in image_shape)
     return [
         Window((y[0], x[0], y[1], x[1]), (y[2], x[2], y[3], x[3]))
@@ -86,14 +91,23 @@ def plan_windows(image_shape: tuple[int, int], size: int, halo: int) -> list[Win
 def _spans(
     length: int, size: int, core: int, halo: int
 ) -> list[tuple[int, int, int, int]]:
-    """Return (outer start, outer stop, core start, core stop) along one axis."""
+    """Return (outer start, outer stop, core start, core stop) along one axis.
+
+    As few as will do, of about the same length: the less is seen twice. The first and
+    the last one have no halo on one side, and a longer core instead.
+    """
     if length <= size:
         return [(0, length, 0, length)]
-    spans = []
-    reach = -(-halo // STRIDE) * STRIDE
-    for start in range(0, length, core):
-        stop = min(start + core, length)
+    number = math.ceil((length - 2 * halo) / core)
+    step = math.ceil((length - 2 * halo) / number / STRIDE) * STRIDE
+    reach = math.ceil(halo / STRIDE) * STRIDE
+    spans, start = [], 0
+    while start < length:
+        stop = min((start or reach) + step, length)
+        if length - stop <= halo:
+            stop = length
         spans.append((max(0, start - reach), min(length, stop + halo), start, stop))
+        start = stop
     return spans
 
 

@@ -30,28 +30,16 @@ from napari_maskrcnn.core import preload  # noqa: F401  # isort: skip
 import torch  # isort: skip
 
 import napari
-from measure import rest
-from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
-
-from napari_maskrcnn.core.samples import nuclei_field
+from window import add_fields, click, rest
 
 GOAL = 1.0
 CHECKS = 0.3
 
 
-def click(button: Any) -> None:
-    QTest.mouseClick(button, Qt.MouseButton.LeftButton)
-
-
 def opened(options: argparse.Namespace) -> Any:
     """Open a viewer with images, their objects and the widget."""
     viewer = napari.Viewer(show=True)
-    shape = (options.side, options.side)
-    for seed in range(options.images):
-        image, labels = nuclei_field(shape, options.side**2 // 2400, seed=seed)
-        viewer.add_image(image, name=f"field {seed}")
-        viewer.add_labels(labels, name=f"field {seed} objects")
+    add_fields(viewer, options.images, options.side)
     _, widget = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Fine-tune")
     widget.form.base = replace(widget.form.base, validate_every=5, patience=0)
     widget.form.train(options.train)

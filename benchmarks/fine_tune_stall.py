@@ -24,11 +24,7 @@ os.environ["NAPARI_MASKRCNN_MODELS"] = tempfile.mkdtemp()
 os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
 
 import napari
-from measure import Stalls, rest
-from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
-
-from napari_maskrcnn.core.samples import nuclei_field
+from window import Stalls, add_fields, click, rest
 
 GOAL = 0.5
 
@@ -40,11 +36,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=60)
     options = parser.parse_args()
     viewer = napari.Viewer(show=True)
-    shape = (options.side, options.side)
-    for seed in range(options.images):
-        image, labels = nuclei_field(shape, options.side**2 // 2400, seed=seed)
-        viewer.add_image(image, name=f"field {seed}")
-        viewer.add_labels(labels, name=f"field {seed} objects")
+    add_fields(viewer, options.images, options.side)
     _, widget = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Fine-tune")
     widget.form.base = replace(widget.form.base, validate_every=20)
     widget.form.unit_box.setCurrentText("steps")
@@ -55,7 +47,7 @@ def main() -> int:
     stalls = Stalls(lambda: widget.status.text())
     start = time.perf_counter()
     for _ in ("check", "train"):
-        QTest.mouseClick(widget.run_button, Qt.MouseButton.LeftButton)
+        click(widget.run_button)
         while widget.tuning.jobs.running:
             rest(50)
         rest(1000)

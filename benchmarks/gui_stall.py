@@ -20,9 +20,7 @@ import time
 os.environ["NAPARI_MASKRCNN_STATE"] = tempfile.mkdtemp()
 
 import napari
-from measure import Stalls, rest
-from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
+from window import Stalls, click, rest
 
 from napari_maskrcnn.core.samples import nuclei_field
 
@@ -43,7 +41,7 @@ def main() -> int:
         raise RuntimeError("torch was imported before the click")
     stalls = Stalls(lambda: widget.status.text())
     start = time.perf_counter()
-    QTest.mouseClick(widget.run_button, Qt.MouseButton.LeftButton)
+    click(widget.run_button)
     while widget.session.jobs.running:
         rest(50)
     rest(1000)

@@ -1,4 +1,4 @@
-"""Medians of time, peaks of memory, and stalls of a window."""
+"""Medians of time and peaks of memory."""
 
 from __future__ import annotations
 
@@ -63,47 +63,3 @@ def make_sure(network: FasterRCNN) -> None:
         predictor.cls_score.weight.zero_()
         predictor.cls_score.bias.zero_()
         predictor.cls_score.bias[1] += 8
-
-
-class Stalls:
-    """How long a window did not answer, and what it was doing meanwhile.
-
-    Parameters
-    ----------
-    doing : callable
-        Returns what is being done, in words.
-    """
-
-    def __init__(self, doing: Callable[[], str]) -> None:
-        from qtpy.QtCore import QTimer
-
-        self.gaps: list[tuple[float, str]] = []
-        self._doing = doing
-        self._timer = QTimer()
-        # It should fire every 5 ms; how late it comes is how long the window was busy.
-        self._timer.setInterval(5)
-        self._timer.timeout.connect(self._tick)
-        self._timer.start()
-        self._last = time.perf_counter()
-
-    def _tick(self) -> None:
-        now = time.perf_counter()
-        self.gaps.append((now - self._last, self._doing()))
-        self._last = now
-
-    def stop(self, count: int) -> float:
-        """Print the longest; return the seconds of the very longest."""
-        self._timer.stop()
-        longest = sorted(self.gaps, reverse=True)[:count]
-        for seconds, doing in longest:
-            print(f"{seconds:6.3f} s  {doing}")
-        return longest[0][0]
-
-
-def rest(milliseconds: int) -> None:
-    """Let the window work for some time; `QTest.qWait` would sleep in between."""
-    from qtpy.QtCore import QEventLoop, QTimer
-
-    loop = QEventLoop()
-    QTimer.singleShot(milliseconds, loop.quit)
-    loop.exec()

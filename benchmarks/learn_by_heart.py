@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +26,13 @@ import torch
 from pycocotools.coco import COCO
 
 from napari_maskrcnn.core.architectures import build
+from napari_maskrcnn.core.atomic import replacing
 from napari_maskrcnn.core.checkpoints import Checkpoint, write_checkpoint
 from napari_maskrcnn.core.coco import extract, rle
 from napari_maskrcnn.core.detector import Detector
 from napari_maskrcnn.core.images import read_image
 from napari_maskrcnn.core.metrics import coco_map
+from napari_maskrcnn.core.training_config import learning_rate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,9 +65,8 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
         }
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, path)
+        with replacing(path) as temporary:
+            torch.save(state, temporary)
 
     def load(self, path: Path) -> None:
         """Go on from what was saved."""
@@ -113,18 +112,11 @@ def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
     return arguments
 
 
-def rate(step: int, options: argparse.Namespace) -> float:
-    """Return the rate of a step: a warm-up, then a cosine down to a hundredth."""
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / options.steps)))
-    warm = min(1.0, (step + 1) / WARM_UP)
-    return float(options.rate * warm * (0.01 + 0.99 * cosine))
-
-
-def learn(run: Run, example: Example, learning_rate: float) -> dict[str, float]:
+def learn(run: Run, example: Example, rate: float) -> dict[str, float]:
     """Take one step on one image; return torchvision's losses."""
     run.network.train()
     for group in run.optimiser.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = rate
     losses = run.network([example[0]], [example[1]])
     run.optimiser.zero_grad()
     sum(losses.values()).backward()
@@ -190,7 +182,8 @@ def main() -> None:
     state = options.out / "state.pt"
     while run.step < options.steps:
         started = time.monotonic()
-        losses = learn(run, _next(run, data, options.seed), rate(run.step, options))
+        rate = learning_rate(options.rate, WARM_UP, run.step, run.step / options.steps)
+        losses = learn(run, _next(run, data, options.seed), rate)
         run.step += 1
         run.seconds += time.monotonic() - started
         if run.step % 25 == 0:

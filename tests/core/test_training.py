@@ -79,7 +79,7 @@ def history(folder: Path) -> list[dict[str, str]]:
 def test_a_seed_decides_the_weights(
     annotated: list[AnnotatedImage], uninterrupted: tuple[Checkpoint, Path]
 ) -> None:
-    """With crops prepared by threads too, and whether or not a state is kept."""
+    """With crops prepared by processes too, and whether or not a state is kept."""
     expected, _ = uninterrupted
     assert same_weights(run(annotated, replace(CONFIG, workers=2)), expected)
     assert not same_weights(run(annotated, replace(CONFIG, seed=1)), expected)
@@ -207,8 +207,13 @@ def test_a_run_begins_with_the_weights_of_a_checkpoint(
     assert provenance["training"]["start_from"] == str(path)
     assert "started_from" not in uninterrupted[0].config["provenance"]
     # Weights of another network are refused before the first step.
-    with pytest.raises(ValueError, match="class_names, object_size differ"):
-        run(annotated, replace(further, class_names=("cell",), native_size=30.0))
+    other = {**CONFIG.arguments, "box_features": 24}
+    with pytest.raises(ValueError, match="architecture, class_names differ"):
+        run(annotated, replace(further, class_names=("cell",), arguments=other))
+    # Those of the same network at another size, and with other proposals, are not.
+    other = {**CONFIG.arguments, "rois_per_image": 12}
+    found = run(annotated, replace(further, native_size=30.0, arguments=other))
+    assert found.config["object_size"] == 30
     with pytest.raises(ValueError, match="no model named 'nothing'"):
         run(annotated, replace(further, start_from="nothing"))
 

@@ -20,7 +20,7 @@ from .dataset import AnnotatedImage, sampling_weights
 from .devices import choose_device
 from .kinds import output_kind
 from .progress import relay
-from .training_batches import draw_batch, prefetched
+from .training_batches import Batches, prefetched
 from .training_config import TrainConfig, learning_rate
 from .training_start import checkpoint_config, first_weights, start
 from .training_state import Run, TrainingState
@@ -110,15 +110,12 @@ def train(
     run.restore(state)
     weights = sampling_weights(training, config.balance)
 
-    def make(step: int) -> Batch:
-        return draw_batch(training, weights, config, step)
-
     before, started = state.seconds, time.monotonic()
     while (fraction := _fraction(state, config)) < 1:
-        stretch = _stretch(state, config)
-        # Closed with this generator, so that no thread outlives it.
-        with closing(prefetched(make, stretch, config.workers)) as batches:
-            for batch in batches:
+        batches = Batches(training, weights, config, _stretch(state, config))
+        # Closed with this generator, so that no process outlives it.
+        with closing(prefetched(batches, config.workers)) as ready:
+            for batch in ready:
                 losses = _step(state, config, batch, fraction)
                 state.step += 1
                 state.seconds = before + time.monotonic() - started

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core import preload  # noqa: F401
 
 import numpy as np
+from torch.utils.data import DataLoader, Dataset
 
 from .dataset import AnnotatedImage, random_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator, Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from .training_config import TrainConfig
@@ -23,9 +22,45 @@ if TYPE_CHECKING:
     Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
 
 
+class Batches(Dataset[Any]):
+    """The batches of some steps of a run, by position.
+
+    Parameters
+    ----------
+    annotated : sequence of AnnotatedImage
+        What is drawn from.
+    weights : ndarray
+        Shape (images,), how often each is drawn, summing to 1.
+    config : TrainConfig
+        The recipe.
+    steps : sequence of int
+        Which steps.
+    """
+
+    def __init__(
+        self,
+        annotated: Sequence[AnnotatedImage],
+        weights: NDArray[np.float64],
+        config: TrainConfig,
+        steps: Sequence[int],
+    ) -> None:
+        self.annotated = annotated
+        self.weights = weights
+        self.config = config
+        self.steps = steps
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, position: int) -> Batch:
+        return draw_batch(
+            self.annotated, self.weights, self.config, self.steps[position]
+        )
+
+
 def draw_batch(
     annotated: Sequence[AnnotatedImage],
-    weights: Sequence[float] | np.ndarray[Any, Any],
+    weights: Sequence[float] | NDArray[np.float64],
     config: TrainConfig,
     step: int,
 ) -> Batch:
@@ -46,30 +81,15 @@ def draw_batch(
     return [image for image, _ in views], [target for _, target in views]
 
 
-def prefetched(
-    make: Callable[[int], Batch], steps: Sequence[int], workers: int
-) -> Generator[Batch, None, None]:
-    """Make the batches of some steps, in order, in threads ahead of their use.
+def prefetched(batches: Batches, workers: int) -> Generator[Batch, None, None]:
+    """Give batches in order, made in processes ahead of their use.
 
     Parameters
     ----------
-    make : callable
-        Makes the batch of a step.
-    steps : sequence of int
-        Which steps.
+    batches : Batches
+        What to give.
     workers : int
-        Threads; with 0 a batch is made when it is asked for.
+        Processes: threads would wait for each other, and for the network. With 0 a
+        batch is made when it is asked for.
     """
-    if not workers:
-        yield from map(make, steps)
-        return
-    waiting = iter(steps)
-    with ThreadPoolExecutor(workers) as pool:
-        ahead = deque(pool.submit(make, step) for step in islice(waiting, 2 * workers))
-        try:
-            while ahead:
-                yield ahead.popleft().result()
-                ahead.extend(pool.submit(make, step) for step in islice(waiting, 1))
-        finally:
-            for future in ahead:
-                future.cancel()
+    yield from DataLoader(batches, batch_size=None, num_workers=workers)

@@ -63,7 +63,8 @@ class TrainConfig:
     precision : str
         "bfloat16" or "float32".
     workers : int
-        Threads that prepare crops while the network runs; 0 prepares them in between.
+        Processes that prepare crops while the network runs; 0 prepares them in between.
+        A GPU wants three or four.
     augmentation : Augmentation
         See there.
     calm : float
@@ -72,7 +73,8 @@ class TrainConfig:
         with ``minutes``, since a batch depends on the seed and the step alone.
     start_from : str, optional
         Name of a model, or path of a checkpoint, whose weights the run begins with; by
-        default they are random. Its architecture, classes and size must be these here.
+        default they are random. Its network and classes must be these here; its object
+        size, and the number of proposals it learnt from, need not.
     """
 
     architecture: str = "small_fpn"

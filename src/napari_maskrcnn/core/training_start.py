@@ -42,9 +42,9 @@ def first_weights(config: TrainConfig) -> Checkpoint | None:
     wanted = checkpoint_config(config)
     differing = [
         key
-        for key in ("architecture", "class_names", "object_size", "image_size")
+        for key in ("architecture", "class_names")
         # Through JSON, as the checkpoint went: a tuple has become a list.
-        if json.loads(json.dumps(wanted.get(key))) != first.config.get(key)
+        if _weighty(json.loads(json.dumps(wanted[key]))) != _weighty(first.config[key])
     ]
     if differing:
         raise ValueError(
@@ -52,6 +52,14 @@ def first_weights(config: TrainConfig) -> Checkpoint | None:
             f"{', '.join(differing)} differ from the configuration's"
         )
     return first
+
+
+def _weighty(value: Any) -> Any:
+    """Leave out of an architecture what only learning uses: no weight depends on it."""
+    if not isinstance(value, dict):
+        return value
+    arguments = {k: v for k, v in value["arguments"].items() if k != "rois_per_image"}
+    return {**value, "arguments": arguments}
 
 
 def start(

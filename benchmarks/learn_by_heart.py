@@ -30,6 +30,7 @@ from napari_maskrcnn.core.atomic import replacing
 from napari_maskrcnn.core.checkpoints import Checkpoint, write_checkpoint
 from napari_maskrcnn.core.coco import extract, rle
 from napari_maskrcnn.core.detector import Detector
+from napari_maskrcnn.core.devices import choose_device
 from napari_maskrcnn.core.images import read_image
 from napari_maskrcnn.core.metrics import coco_map
 from napari_maskrcnn.core.training_config import learning_rate
@@ -68,9 +69,14 @@ class Run:
         with replacing(path) as temporary:
             torch.save(state, temporary)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
     def load(self, path: Path) -> None:
         """Go on from what was saved."""
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location=self.device, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
@@ -117,7 +123,9 @@ def learn(run: Run, example: Example, rate: float) -> dict[str, float]:
     run.network.train()
     for group in run.optimiser.param_groups:
         group["lr"] = rate
-    losses = run.network([example[0]], [example[1]])
+    image, target = example
+    target = {key: value.to(run.device) for key, value in target.items()}
+    losses = run.network([image.to(run.device)], [target])
     run.optimiser.zero_grad()
     sum(losses.values()).backward()
     torch.nn.utils.clip_grad_norm_(run.network.parameters(), GRADIENT_NORM)
@@ -125,10 +133,12 @@ def learn(run: Run, example: Example, rate: float) -> dict[str, float]:
     return {key: value.item() for key, value in losses.items()}
 
 
-def ap50(checkpoint: Checkpoint, folder: Path, truth: COCO) -> dict[str, float]:
+def ap50(
+    checkpoint: Checkpoint, device: torch.device, folder: Path, truth: COCO
+) -> dict[str, float]:
     """Measure COCO's AP of masks on the images of the annotations."""
     category_ids = {row["name"]: row["id"] for row in truth.dataset["categories"]}
-    detector = Detector(checkpoint, "cpu", precision=torch.float32)
+    detector = Detector(checkpoint, str(device), precision=torch.float32)
     results: list[dict[str, Any]] = []
     for row in truth.dataset["images"]:
         found = detector.detect(read_image(folder / row["file_name"]))
@@ -173,7 +183,7 @@ def main() -> None:
     def measured() -> str:
         started = time.monotonic()
         checkpoint = Checkpoint(config, run.network.state_dict())
-        found = ap50(checkpoint, options.folder, truth)
+        found = ap50(checkpoint, run.device, options.folder, truth)
         return (
             f"step {run.step}, {run.seconds / 60:.0f} min: AP50 {found['mAP50']:.3f}, "
             f"AP {found['mAP']:.3f} (in {time.monotonic() - started:.0f} s)"
@@ -221,6 +231,7 @@ def _begin(options: argparse.Namespace, config: dict[str, Any]) -> Run:
         len(config["class_names"]) + 1,
         architecture["arguments"],
     )
+    network.to(choose_device(options.device))
     # torchvision's own resizing, in training too: the images are seen whole.
     transform = network.transform
     transform._skip_resize = False
@@ -262,6 +273,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=int, default=100)
     parser.add_argument("--measure-every", type=int, default=400, help="Steps")
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--out", type=Path, help="Folder of the run")
     options = parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -27,19 +28,55 @@ def found_size(image: np.ndarray) -> float:
     return encoding.object_size
 
 
-@pytest.mark.parametrize("width", [6, 10, 16, 24, 40, 70, 150])
-def test_objects_of_any_size_are_measured(width: int) -> None:
-    # A part of the field that holds some twenty objects.
+def field(width: int) -> np.ndarray:
+    """Return some twenty objects of that width."""
     image, label_image = nuclei_field((160, 200), 20)
     zoom = width / object_size(label_image.astype(np.int32))
     shape = [round(length * zoom) for length in image.shape]
-    scaled = resize(image, shape, preserve_range=True, anti_aliasing=zoom < 1)
-    assert found_size(scaled) == pytest.approx(width, rel=0.4)
+    return resize(image, shape, preserve_range=True, anti_aliasing=zoom < 1)
+
+
+@pytest.mark.parametrize("width", [6, 10, 16, 24, 40, 70, 150])
+def test_objects_of_any_size_are_measured(width: int) -> None:
+    assert found_size(field(width)) == pytest.approx(width, rel=0.4)
 
 
 def test_one_large_object_on_an_empty_ground() -> None:
     """Magnified, the noise of the ground looks like many small ones."""
     assert found_size(data.cell()) == pytest.approx(128, rel=0.25)
+
+
+def test_boxes_that_the_search_found_are_not_looked_for_again() -> None:
+    """But they are with the heads of another network, and under another cap."""
+    image = field(24)
+    detector, other = starter(), load_model("nuclei", "cpu")
+    encoding = detector.encode(image)
+    (window,) = encoding.windows
+    assert window is not None
+    assert window.found is not None
+    looks: list[str] = []
+    for name, one in (("its own", detector), ("other", other)):
+        head = one.network.roi_heads.box_head
+        head.register_forward_hook(lambda *_, name=name: looks.append(name))
+    found = detector.detect(encoding)
+    assert looks == []
+    fresh = replace(encoding, windows=(replace(window, found=None),))
+    again = detector.detect(fresh)
+    assert looks == ["its own"]
+    np.testing.assert_array_equal(found.boxes, again.boxes)
+    np.testing.assert_array_equal(found.to_label_image(), again.to_label_image())
+    other.detect(encoding)
+    assert looks == ["its own", "other"]
+    assert len(detector.detect(encoding, max_detections=3)) == 3
+    assert looks == ["its own", "other", "its own"]
+
+
+def test_a_cap_for_one_image_does_not_change_the_size_of_the_next() -> None:
+    image = field(12)
+    detector = load_model("nuclei", "cpu")
+    size = detector.encode(image).object_size
+    detector.detect(image, max_detections=3)
+    assert detector.encode(image).object_size == size
 
 
 def test_contrast_in_and_around_a_box() -> None:

@@ -226,6 +226,8 @@ class Detector:
             image, channel=recipe.channel, keep_8_bit=self.image_size is not None
         )
         yield Progress(0, 0, "Preparing the image")
+        # A cap for another image has no say in how large the objects are here.
+        self.network.roi_heads.detections_per_img = self._max_detections
         warnings: list[str] = []
         if self.native_size is None and recipe.object_size is not None:
             warnings.append(SIZE_WARNING.format(recipe.object_size))
@@ -356,6 +358,7 @@ class Detector:
                         for key, value in window.features.items()
                     },
                     proposals=window.proposals.to(self.device),
+                    found=None,
                 )
                 for window in encoding.windows
             ),

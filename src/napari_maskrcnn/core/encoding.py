@@ -18,10 +18,11 @@ from .progress import Progress, relay
 from .tiling import Window, plan_windows
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Generator, Iterator
 
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
     from torchvision.models.detection import FasterRCNN
 
 # However small a window is, so many proposals are looked at.
@@ -30,6 +31,27 @@ MIN_PROPOSALS = 300
 PARTS_PER_WINDOW = 3
 # Normalised grey levels that differ less are one: so rescaling leaves an even image.
 EVEN = 1e-4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundBoxes:
+    """What the box head of one network found in a window.
+
+    Parameters
+    ----------
+    boxes, scores, class_ids : Tensor
+        Shapes (N, 4) xyxy in network pixels of the window, (N,) and (N,); best first.
+    heads : weak reference
+        To the network's heads: the boxes are of no use to others.
+    caps : tuple
+        The score, overlap and number of objects that they were under.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    class_ids: Tensor
+    heads: weakref.ref[nn.Module]
+    caps: tuple[float, float, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,12 +68,15 @@ class EncodedWindow:
         Shape (P, 4), xyxy in network pixels of the window.
     proposals_full : bool
         Whether the cap of proposals was reached.
+    found : FoundBoxes, optional
+        What the search for the object size has found here already.
     """
 
     window: Window
     features: dict[str, Tensor]
     proposals: Tensor
     proposals_full: bool
+    found: FoundBoxes | None = None
 
     @property
     def nbytes(self) -> int:

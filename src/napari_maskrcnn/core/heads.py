@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import torch
 from torchvision.models.detection.roi_heads import maskrcnn_inference
 from torchvision.models.detection.transform import resize_boxes, resize_keypoints
 
-from .encoding import EncodedWindow, Encoding, computing, encode_window
+from .encoding import EncodedWindow, Encoding, FoundBoxes, computing, encode_window
 from .instances import Instances, empty_instances
 from .keypoint_head import keypoints_of
 from .pasting import paste_masks
@@ -122,9 +123,8 @@ def _detect_in_window(
     skeleton: Skeleton | None,
 ) -> Generator[None, None, Instances]:
     shape = shape_of(encoded)
-    boxes, scores, class_ids = detect_boxes(
-        network, encoded.features, encoded.proposals, shape, encoding.precision
-    )
+    seen = find_boxes(network, encoded, encoding.precision)
+    boxes, scores, class_ids = seen.boxes, seen.scores, seen.class_ids
     yield
     has_masks = network.roi_heads.has_mask()
     found = replace(
@@ -248,28 +248,23 @@ def _warnings(
     return tuple(warnings)
 
 
-def detect_boxes(
-    network: FasterRCNN,
-    features: dict[str, Tensor],
-    proposals: Tensor,
-    shape: tuple[int, int],
-    precision: torch.dtype,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Run the box head over proposals.
-
-    Returns
-    -------
-    boxes, scores, class_ids : Tensor
-        Shapes (N, 4) xyxy in network pixels of the window, (N,) and (N,); best first.
-    """
+def find_boxes(
+    network: FasterRCNN, encoded: EncodedWindow, precision: torch.dtype
+) -> FoundBoxes:
+    """Run the box head over a window's proposals, unless it has been done already."""
     heads = network.roi_heads
-    with computing(proposals.device, precision):
-        pooled = heads.box_roi_pool(features, [proposals], [shape])
+    caps = heads.score_thresh, heads.nms_thresh, heads.detections_per_img
+    known = encoded.found
+    if known is not None and known.heads() is heads and known.caps == caps:
+        return known
+    proposals, shapes = [encoded.proposals], [shape_of(encoded)]
+    with computing(encoded.proposals.device, precision):
+        pooled = heads.box_roi_pool(encoded.features, proposals, shapes)
         logits, deltas = heads.box_predictor(heads.box_head(pooled))
         boxes, scores, class_ids = heads.postprocess_detections(
-            logits.float(), deltas.float(), [proposals], [shape]
+            logits.float(), deltas.float(), proposals, shapes
         )
-    return boxes[0], scores[0], class_ids[0]
+    return FoundBoxes(boxes[0], scores[0], class_ids[0], weakref.ref(heads), caps)
 
 
 def mask_grids(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_maskrcnn.core import preload  # noqa: F401
@@ -12,7 +12,7 @@ import numpy as np
 from torchvision.ops import batched_nms
 
 from .encoding import EncodedWindow, encode_window, rescale
-from .heads import detect_boxes
+from .heads import find_boxes
 from .tiling import Window
 
 if TYPE_CHECKING:
@@ -157,10 +157,10 @@ def _look(
         encoded = yield from encode_window(
             network, rescale(part, shape), window, precision
         )
-        boxes, box_scores, class_ids = detect_boxes(
-            network, encoded.features, encoded.proposals, shape, precision
-        )
-        kept = batched_nms(boxes, box_scores, class_ids, OVERLAP)
+        found = find_boxes(network, encoded, precision)
+        encoded = replace(encoded, found=found)
+        boxes, box_scores = found.boxes, found.scores
+        kept = batched_nms(boxes, box_scores, found.class_ids, OVERLAP)
         kept = kept[box_scores[kept] >= SURE_SCORE]
         places = boxes[kept].cpu().double().numpy() / scale
         contrast = _contrast(part.mean(axis=2), places)

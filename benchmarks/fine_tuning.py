@@ -29,7 +29,8 @@ import torch
 from torch.nn import functional
 
 from napari_maskrcnn.core.checkpoints import Checkpoint, read_checkpoint
-from napari_maskrcnn.core.dataset import AnnotatedImage, annotated_image, make_target
+from napari_maskrcnn.core.dataset import AnnotatedImage, annotated_image
+from napari_maskrcnn.core.examples import make_target
 from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig
 from napari_maskrcnn.core.fine_tuning.job import FineTuneJob
 from napari_maskrcnn.core.fine_tuning.judging import Judge

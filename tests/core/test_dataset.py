@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_maskrcnn.core import dataset
+from napari_maskrcnn.core import examples
 
 import numpy as np
 import pytest
@@ -22,13 +22,12 @@ from napari_maskrcnn.core.augmentation import (
 from napari_maskrcnn.core.dataset import (
     AnnotatedImage,
     annotated_image,
-    make_target,
     object_size,
     pair_files,
-    random_view,
     read_pairs,
     sampling_weights,
 )
+from napari_maskrcnn.core.examples import make_target, random_view
 from napari_maskrcnn.core.images import write_array
 from napari_maskrcnn.core.samples import nuclei_field
 
@@ -144,7 +143,7 @@ def view(
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Geometry only."""
-    monkeypatch.setattr(dataset, "augment_intensity", lambda image, *_: image)
+    monkeypatch.setattr(examples, "augment_intensity", lambda image, *_: image)
 
 
 @pytest.mark.usefixtures("plain")

@@ -12,8 +12,9 @@ import torch
 from narrow_resnet import narrow_resnet
 
 from napari_maskrcnn.core.augmentation import Augmentation
-from napari_maskrcnn.core.dataset import AnnotatedImage, annotated_image, random_view
+from napari_maskrcnn.core.dataset import AnnotatedImage, annotated_image
 from napari_maskrcnn.core.detector import Detector
+from napari_maskrcnn.core.examples import random_view
 from napari_maskrcnn.core.metrics import evaluate
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.recipe import Recipe

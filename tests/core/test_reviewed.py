@@ -12,7 +12,8 @@ from tiny_network import tiny_checkpoint
 
 from napari_maskrcnn.core.annotations import read_annotated
 from napari_maskrcnn.core.coco import CocoImage, CocoObjects, write_coco
-from napari_maskrcnn.core.dataset import annotated_image, make_target
+from napari_maskrcnn.core.dataset import annotated_image
+from napari_maskrcnn.core.examples import make_target
 from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig
 from napari_maskrcnn.core.fine_tuning.frozen_part import CutNetwork
 from napari_maskrcnn.core.fine_tuning.holding_out import hold_out

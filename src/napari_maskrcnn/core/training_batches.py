@@ -9,7 +9,7 @@ from napari_maskrcnn.core import preload  # noqa: F401
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from .dataset import AnnotatedImage, random_view
+from .examples import random_view
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from .dataset import AnnotatedImage
     from .training_config import TrainConfig
 
     Batch = tuple[list[Tensor], list[dict[str, Tensor]]]

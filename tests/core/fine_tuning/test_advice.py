@@ -9,8 +9,9 @@ import pytest
 import torch
 from tiny_network import tiny_checkpoint
 
-from napari_maskrcnn.core.dataset import AnnotatedImage, annotated_image, make_target
+from napari_maskrcnn.core.dataset import AnnotatedImage, annotated_image
 from napari_maskrcnn.core.detector import Detector
+from napari_maskrcnn.core.examples import make_target
 from napari_maskrcnn.core.fine_tuning import advice, judging
 from napari_maskrcnn.core.fine_tuning.advice import advise, recommend
 from napari_maskrcnn.core.fine_tuning.telling_apart import (

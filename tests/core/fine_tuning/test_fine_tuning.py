@@ -26,8 +26,9 @@ from napari_maskrcnn.core.checkpoints import (
     read_checkpoint,
     write_checkpoint,
 )
-from napari_maskrcnn.core.dataset import annotated_image, make_target
+from napari_maskrcnn.core.dataset import annotated_image
 from napari_maskrcnn.core.detector import Detector
+from napari_maskrcnn.core.examples import make_target
 from napari_maskrcnn.core.fine_tuning import FineTuneResult, advise
 from napari_maskrcnn.core.fine_tuning.advice import recommend
 from napari_maskrcnn.core.fine_tuning.class_rows import with_classes

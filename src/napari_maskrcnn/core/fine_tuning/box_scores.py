@@ -11,7 +11,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torchvision.ops import box_iou
 
-from napari_maskrcnn.core.dataset import make_target
+from napari_maskrcnn.core.examples import make_target
 from napari_maskrcnn.core.reviewed import on_unreviewed_ground
 
 if TYPE_CHECKING:

@@ -154,7 +154,7 @@ class CutNetwork:
         size : tuple of int
             (H, W) of the views.
         targets : sequence of dict
-            One a view; see `core.dataset.make_target`.
+            One a view; see `core.examples.make_target`.
         """
         return exhaust(self.losses_steps(output, size, targets))
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
-from napari_maskrcnn.core.dataset import MIN_VISIBLE_AREA, MIN_VISIBLE_SIDE
 from napari_maskrcnn.core.detector import Detector
+from napari_maskrcnn.core.examples import MIN_VISIBLE_AREA, MIN_VISIBLE_SIDE
 from napari_maskrcnn.core.label_images import label_windows
 from napari_maskrcnn.core.metrics import evaluate
 from napari_maskrcnn.core.progress import relay

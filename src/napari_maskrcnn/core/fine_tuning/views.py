@@ -13,7 +13,7 @@ import torch
 
 from napari_maskrcnn.core.atomic import replacing
 from napari_maskrcnn.core.augmentation import Augmentation
-from napari_maskrcnn.core.dataset import random_view
+from napari_maskrcnn.core.examples import random_view
 
 from .frozen_part import CutNetwork, FrozenOutput
 from .planning import object_counts
@@ -61,7 +61,7 @@ class Views:
     config : FineTuneConfig
         With its augmentation spelt out.
     native_size, image_size
-        What the model's images are resized by; see `core.dataset.random_view`.
+        What the model's images are resized by; see `core.examples.random_view`.
     folder : Path, optional
         Where what does not fit into memory may go; all that is in it is deleted, now
         and at the end.

@@ -12,14 +12,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_maskrcnn.core.instances import Instances
+from napari_maskrcnn.core.joining import concatenate, join
 from napari_maskrcnn.core.samples import nuclei_field
-from napari_maskrcnn.core.tiling import (
-    STRIDE,
-    Window,
-    concatenate,
-    join,
-    plan_windows,
-)
+from napari_maskrcnn.core.tiling import STRIDE, Window, plan_windows
 
 if TYPE_CHECKING:
     from numpy.random import Generator

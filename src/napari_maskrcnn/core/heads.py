@@ -16,10 +16,11 @@ from torchvision.models.detection.transform import resize_boxes, resize_keypoint
 
 from .encoding import EncodedWindow, Encoding, FoundBoxes, computing, encode_window
 from .instances import Instances, empty_instances
+from .joining import concatenate, join, renumbered
 from .keypoint_head import keypoints_of
 from .pasting import paste_masks
 from .progress import Progress, relay
-from .tiling import Window, concatenate, join, renumbered
+from .tiling import Window
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -16,7 +16,8 @@ from napari_maskrcnn.core.coco.objects import CocoObjects, Extent, box_extent
 from napari_maskrcnn.core.coco.overlaps import corrected, with_whole_masks
 from napari_maskrcnn.core.coco.planes import plane_images, split, write_planes
 from napari_maskrcnn.core.coco.read import read_coco
-from napari_maskrcnn.core.coco.write import WriteSummary, write_coco, write_steps
+from napari_maskrcnn.core.coco.write import write_coco, write_steps
+from napari_maskrcnn.core.coco.writer import WriteSummary
 
 __all__ = [
     "KEYPOINT_THRESHOLD",

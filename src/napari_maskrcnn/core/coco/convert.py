@@ -10,7 +10,7 @@ import numpy as np
 from napari_maskrcnn.core.coco.document import CocoImage, Source
 from napari_maskrcnn.core.coco.errors import Fault
 from napari_maskrcnn.core.coco.read import read_coco
-from napari_maskrcnn.core.coco.write import WriteSummary, write_coco
+from napari_maskrcnn.core.coco.write import write_coco
 from napari_maskrcnn.core.images import (
     LABELS_ENDING,
     image_files,
@@ -20,6 +20,7 @@ from napari_maskrcnn.core.images import (
 
 if TYPE_CHECKING:
     from napari_maskrcnn.core.coco.segmentations import Mode
+    from napari_maskrcnn.core.coco.writer import WriteSummary
 
 
 def labels_to_coco(

@@ -11,11 +11,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from screenshots import Camera  # isort: skip  # first: it guards torch and the settings
+import screenshot_stage as stage  # isort: skip  # first: it guards torch and the settings
 
 import numpy as np
 from napari.qt import get_qapp
 from qtpy.QtCore import QEventLoop
+from screenshots import Camera
 
 from napari_maskrcnn.core.samples import nuclei_field
 
@@ -38,7 +39,7 @@ def video_picture(out: Path) -> None:
     box = widget.frames_row.box
     box.setCurrentIndex(box.findText(f"All {FRAMES} frames"))
     viewer.dims.set_current_step(0, 4)
-    camera.rest(500)
+    stage.rest(500)
     loop = QEventLoop()
 
     def on_progress(progress: Progress) -> None:
@@ -46,12 +47,12 @@ def video_picture(out: Path) -> None:
             loop.quit()
 
     widget.session.progressed.connect(on_progress)
-    camera.click(widget.run_button)
+    stage.click(widget.run_button)
     loop.exec()
     widget.session.progressed.disconnect(on_progress)
     camera.take("video")
-    camera.click(widget.run_row.cancel_button)
-    camera.rest(3000)
+    stage.click(widget.run_row.cancel_button)
+    stage.rest(3000)
     viewer.close()
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core import preload  # noqa: F401
@@ -20,7 +21,7 @@ from .dataset import AnnotatedImage, sampling_weights
 from .devices import choose_device
 from .kinds import output_kind
 from .progress import relay
-from .training_batches import Batches, prefetched
+from .training_batches import draw_batch, prefetched
 from .training_config import TrainConfig, learning_rate
 from .training_start import checkpoint_config, first_weights, start
 from .training_state import Run, TrainingState
@@ -109,13 +110,14 @@ def train(
     state = start(config, first, choose_device(device))
     run.restore(state)
     weights = sampling_weights(training, config.balance)
+    make = partial(draw_batch, training, weights, config)
 
     before, started = state.seconds, time.monotonic()
     while (fraction := _fraction(state, config)) < 1:
-        batches = Batches(training, weights, config, _stretch(state, config))
+        stretch = _stretch(state, config)
         # Closed with this generator, so that no process outlives it.
-        with closing(prefetched(batches, config.workers)) as ready:
-            for batch in ready:
+        with closing(prefetched(make, stretch, config.workers)) as batches:
+            for batch in batches:
                 losses = _step(state, config, batch, fraction)
                 state.step += 1
                 state.seconds = before + time.monotonic() - started

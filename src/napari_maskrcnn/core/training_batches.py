@@ -2,61 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from napari_maskrcnn.core import preload  # noqa: F401
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from .examples import random_view
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
+    from torch.utils.data import Dataset
 
     from .dataset import AnnotatedImage
     from .training_config import TrainConfig
 
     Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
-
-
-class Batches(Dataset[Any]):
-    """The batches of some steps of a run, by position.
-
-    Parameters
-    ----------
-    annotated : sequence of AnnotatedImage
-        What is drawn from.
-    weights : ndarray
-        Shape (images,), how often each is drawn, summing to 1.
-    config : TrainConfig
-        The recipe.
-    steps : sequence of int
-        Which steps.
-    """
-
-    def __init__(
-        self,
-        annotated: Sequence[AnnotatedImage],
-        weights: NDArray[np.float64],
-        config: TrainConfig,
-        steps: Sequence[int],
-    ) -> None:
-        self.annotated = annotated
-        self.weights = weights
-        self.config = config
-        self.steps = steps
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __getitem__(self, position: int) -> Batch:
-        return draw_batch(
-            self.annotated, self.weights, self.config, self.steps[position]
-        )
 
 
 def draw_batch(
@@ -82,15 +47,23 @@ def draw_batch(
     return [image for image, _ in views], [target for _, target in views]
 
 
-def prefetched(batches: Batches, workers: int) -> Generator[Batch, None, None]:
-    """Give batches in order, made in processes ahead of their use.
+def prefetched(
+    make: Callable[[Any], Batch], steps: range, workers: int
+) -> Generator[Batch, None, None]:
+    """Give the batches of some steps, in order, made in processes ahead of their use.
 
     Parameters
     ----------
-    batches : Batches
-        What to give.
+    make : callable
+        Takes a step, an int; where processes are not forked it is pickled.
+    steps : range
+        Which steps.
     workers : int
         Processes: threads would wait for each other, and for the network. With 0 a
         batch is made when it is asked for.
     """
-    yield from DataLoader(batches, batch_size=None, num_workers=workers)
+    # A range has all that a loader asks of a dataset: a length, and items by position.
+    numbers = cast("Dataset[int]", steps)
+    yield from DataLoader(
+        numbers, batch_size=None, collate_fn=make, num_workers=workers
+    )

@@ -16,6 +16,8 @@ from .devices import memory_format
 from .training_state import TrainingState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .training_config import TrainConfig
 
 
@@ -39,13 +41,10 @@ def first_weights(config: TrainConfig) -> Checkpoint | None:
     from .model_list import find_model
 
     first = read_checkpoint(find_model(config.start_from))
-    wanted = checkpoint_config(config)
-    differing = [
-        key
-        for key in ("architecture", "class_names")
-        # Through JSON, as the checkpoint went: a tuple has become a list.
-        if _weighty(json.loads(json.dumps(wanted[key]))) != _weighty(first.config[key])
-    ]
+    # Through JSON, as the checkpoint went: a tuple has become a list.
+    wanted = _fixed_by_weights(json.loads(json.dumps(checkpoint_config(config))))
+    given = _fixed_by_weights(first.config)
+    differing = [key for key in wanted if wanted[key] != given[key]]
     if differing:
         raise ValueError(
             f"the run cannot begin with {config.start_from}: its "
@@ -54,12 +53,19 @@ def first_weights(config: TrainConfig) -> Checkpoint | None:
     return first
 
 
-def _weighty(value: Any) -> Any:
-    """Leave out of an architecture what only learning uses: no weight depends on it."""
-    if not isinstance(value, dict):
-        return value
-    arguments = {k: v for k, v in value["arguments"].items() if k != "rois_per_image"}
-    return {**value, "arguments": arguments}
+def _fixed_by_weights(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a checkpoint's configuration its weights do not fit without."""
+    architecture = config["architecture"]
+    # How many proposals are learnt from is of no matter to any weight.
+    arguments = {
+        key: value
+        for key, value in architecture["arguments"].items()
+        if key != "rois_per_image"
+    }
+    return {
+        "architecture": (architecture["name"], arguments),
+        "class_names": config["class_names"],
+    }
 
 
 def start(

@@ -40,7 +40,7 @@ def main() -> None:
 
     stage.click(widget.list.next_button)
     for _ in range(4):
-        stage.click(widget.approve_button)
+        stage.click(widget.decide_bar.approve_button)
     viewer.reset_view()
     picture("queue")
     widget.classes.name_edit.setText("dividing")

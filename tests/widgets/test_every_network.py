@@ -143,8 +143,8 @@ def review(viewer: Any, qtbot: QtBot) -> Labels:
         square = np.mgrid[corner : corner + 14, corner : corner + 14].reshape(2, -1)
         layer.data_setitem(tuple(square), layer.data.max() + 1)
     qtbot.waitUntil(lambda: widget.model.rowCount() >= 3, timeout=TIMEOUT)
-    click(qtbot, widget.approve_button)
-    click(qtbot, widget.plane_button)
+    click(qtbot, widget.decide_bar.approve_button)
+    click(qtbot, widget.decide_bar.plane_button)
     labels: Labels = layer
     assert "left" not in widget.list.progress_bar.format()
     return labels

@@ -105,8 +105,8 @@ def widget(viewer: Any, qtbot: QtBot) -> Iterator[ReviewWidget]:
 
 def test_without_labels_it_says_what_to_do(viewer: Any, widget: ReviewWidget) -> None:
     assert widget.status.text() == EMPTY
-    assert not widget.approve_button.isEnabled()
-    assert not widget.plane_button.isEnabled()
+    assert not widget.decide_bar.approve_button.isEnabled()
+    assert not widget.decide_bar.plane_button.isEnabled()
     assert not widget.classes.isEnabled()
     labels = viewer.add_labels(squares(2))
     assert widget.status.text() == ""
@@ -131,10 +131,10 @@ def test_approve_goes_to_the_next_and_is_undone(
     click(qtbot, widget.list.next_button)
     assert labels.selected_label == 2
     before = labels.features.copy()
-    click(qtbot, widget.approve_button)
+    click(qtbot, widget.decide_bar.approve_button)
     assert reviewed(viewer, labels) == [2]
     assert labels.selected_label == widget.table.current() == 4
-    click(qtbot, widget.approve_button)
+    click(qtbot, widget.decide_bar.approve_button)
     assert reviewed(viewer, labels) == [2, 4]
     assert widget.list.progress_bar.value() == 2
     labels.undo()
@@ -152,7 +152,7 @@ def test_reject_says_why_a_layer_cannot_be_edited(
     lazy = viewer.add_labels(da.from_array(squares(2), chunks=32), name="lazy")
     widget.refresh()
     click_row(qtbot, widget, 0)
-    click(qtbot, widget.reject_button)
+    click(qtbot, widget.decide_bar.reject_button)
     assert widget.status.text() == (
         "lazy is not in memory; duplicate it as an array to edit it"
     )
@@ -166,7 +166,7 @@ def test_reject_deletes_and_undo_brings_back(
     labels = segment(viewer, widget)
     pixels, table = labels.data.copy(), labels.features.copy()
     click(qtbot, widget.list.next_button)
-    click(qtbot, widget.reject_button)
+    click(qtbot, widget.decide_bar.reject_button)
     assert 2 not in labels.data
     assert shown(widget) == [4, 1, 3]
     assert labels.features["index"].tolist() == [1, 3, 4]
@@ -298,7 +298,7 @@ def test_filters(viewer: Any, widget: ReviewWidget, qtbot: QtBot) -> None:
     filters.flagged_box.setChecked(False)
     filters.unreviewed_box.setChecked(True)
     click_row(qtbot, widget, 0)
-    click(qtbot, widget.approve_button)
+    click(qtbot, widget.decide_bar.approve_button)
     assert shown(widget) == [4, 1, 3, 9]
     assert widget.table.current() == 4
 
@@ -306,7 +306,7 @@ def test_filters(viewer: Any, widget: ReviewWidget, qtbot: QtBot) -> None:
 def test_approve_all_shown(viewer: Any, widget: ReviewWidget, qtbot: QtBot) -> None:
     labels = segment(viewer, widget)
     widget.list.filters.class_box.setCurrentText("debris")
-    click(qtbot, widget.shown_button)
+    click(qtbot, widget.decide_bar.shown_button)
     assert reviewed(viewer, labels) == [2, 4]
     labels.undo()
     assert reviewed(viewer, labels) == []
@@ -321,7 +321,7 @@ def test_check_marks_are_clicked(
     widget.model.setData(index, Qt.CheckState.Checked, checked)
     assert reviewed(viewer, labels) == [4]
     assert widget.model.index(1, DONE).data(checked) == Qt.CheckState.Checked
-    click(qtbot, widget.plane_button)
+    click(qtbot, widget.decide_bar.plane_button)
     assert widget.list.progress_bar.format() == "4 of 4 reviewed, all reviewed"
     plane = current_plane(labels, viewer)
     assert regions_of(labels, plane) == [(0, 0, *SHAPE)]
@@ -338,7 +338,7 @@ def test_a_region_is_dragged(viewer: Any, widget: ReviewWidget, qtbot: QtBot) ->
 
     labels = segment(viewer, widget)
     viewer.reset_view()
-    click(qtbot, widget.region_button)
+    click(qtbot, widget.decide_bar.region_button)
     assert isinstance(viewer.layers.selection.active, Shapes)
     canvas = viewer.window._qt_viewer.canvas
     middle = np.array([canvas.native.height(), canvas.native.width()]) / 2
@@ -353,7 +353,7 @@ def test_a_region_is_dragged(viewer: Any, widget: ReviewWidget, qtbot: QtBot) ->
         qtbot.mouseMove(native, point)
         qtbot.wait(50)
     qtbot.mouseRelease(native, left, pos=points[1])
-    qtbot.waitUntil(lambda: not widget.region_button.isChecked())
+    qtbot.waitUntil(lambda: not widget.decide_bar.region_button.isChecked())
     assert reviewed(viewer, labels) == [2, 3]
     ((y0, x0, y1, x1),) = regions_of(labels, current_plane(labels, viewer))
     assert np.abs(np.array([y0, x0, y1, x1]) - [30, 30, 61, 81]).max() <= 2
@@ -374,13 +374,13 @@ def test_the_region_tool_is_put_away(
     viewer: Any, widget: ReviewWidget, qtbot: QtBot
 ) -> None:
     segment(viewer, widget)
-    click(qtbot, widget.region_button)
-    click(qtbot, widget.region_button)
+    click(qtbot, widget.decide_bar.region_button)
+    click(qtbot, widget.decide_bar.region_button)
     assert not any(isinstance(x, Shapes) for x in viewer.layers)
-    click(qtbot, widget.region_button)
+    click(qtbot, widget.decide_bar.region_button)
     viewer.layers.remove(viewer.layers.selection.active)
-    assert not widget.region_button.isChecked()
-    click(qtbot, widget.region_button)
+    assert not widget.decide_bar.region_button.isChecked()
+    click(qtbot, widget.decide_bar.region_button)
     widget.hide()
     assert not any(isinstance(x, Shapes) for x in viewer.layers)
 
@@ -420,7 +420,7 @@ def test_several_objects_at_once(
     press(widget, Qt.Key.Key_2)
     assert set(labels.features["class"]) == {"debris"}
     assert sorted(widget.table.selected()) == [1, 2, 3, 4], "they stay selected"
-    click(qtbot, widget.approve_button)
+    click(qtbot, widget.decide_bar.approve_button)
     assert reviewed(viewer, labels) == [1, 2, 3, 4]
     labels.undo()
     labels.undo()
@@ -449,9 +449,9 @@ def test_labels_of_other_origin(
 ) -> None:
     labels = viewer.add_labels(squares(3).astype(np.int64) * 1000, name="theirs")
     click(qtbot, widget.list.next_button)
-    click(qtbot, widget.approve_button)
+    click(qtbot, widget.decide_bar.approve_button)
     assert reviewed(viewer, labels) == [1000]
-    click(qtbot, widget.reject_button)
+    click(qtbot, widget.decide_bar.reject_button)
     assert 2000 not in labels.data
     labels.undo()
     labels.undo()
@@ -465,12 +465,12 @@ def test_planes_of_a_stack(viewer: Any, widget: ReviewWidget, qtbot: QtBot) -> N
     viewer.dims.set_point(0, 0)
     widget.refresh()
     assert shown(widget) == [1, 2]
-    click(qtbot, widget.plane_button)
+    click(qtbot, widget.decide_bar.plane_button)
     viewer.dims.set_point(0, 1)
     qtbot.waitUntil(lambda: shown(widget) == [11, 12, 13])
     assert widget.list.progress_bar.value() == 0
     click(qtbot, widget.list.next_button)
-    click(qtbot, widget.approve_button)
+    click(qtbot, widget.decide_bar.approve_button)
     assert reviewed(viewer, labels) == [11]
     viewer.dims.set_point(0, 0)
     assert reviewed(viewer, labels) == [1, 2]
@@ -478,14 +478,14 @@ def test_planes_of_a_stack(viewer: Any, widget: ReviewWidget, qtbot: QtBot) -> N
 
 PLANES = tuple(Plane((1, 2), (plane,)) for plane in range(3))
 ACTS = {
-    "approve": lambda qtbot, widget: click(qtbot, widget.approve_button),
+    "approve": lambda qtbot, widget: click(qtbot, widget.decide_bar.approve_button),
     "approve by key": lambda _, widget: press(widget, Qt.Key.Key_A),
-    "reject": lambda qtbot, widget: click(qtbot, widget.reject_button),
+    "reject": lambda qtbot, widget: click(qtbot, widget.decide_bar.reject_button),
     "reject by key": lambda _, widget: press(widget, Qt.Key.Key_Delete),
     "class": lambda qtbot, widget: click(qtbot, widget.classes.set_button),
     "class by key": lambda _, widget: press(widget, Qt.Key.Key_2),
-    "shown": lambda qtbot, widget: click(qtbot, widget.shown_button),
-    "plane": lambda qtbot, widget: click(qtbot, widget.plane_button),
+    "shown": lambda qtbot, widget: click(qtbot, widget.decide_bar.shown_button),
+    "plane": lambda qtbot, widget: click(qtbot, widget.decide_bar.plane_button),
     "check mark": lambda qtbot, widget: click_row(qtbot, widget, 1, DONE),
 }
 
@@ -499,7 +499,7 @@ def test_each_act_is_one_step_that_is_undone_from_another_plane(
     for plane in (0, 1):
         viewer.dims.set_point(0, plane)
         widget.refresh()
-        click(qtbot, widget.shown_button)
+        click(qtbot, widget.decide_bar.shown_button)
     widget._on_class_added("cell")
     widget._on_class_added("debris")
     viewer.dims.set_point(0, 2)
@@ -556,7 +556,7 @@ def test_sorting_by_a_click_on_the_header(
             header.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(place, 8)
         )
     assert shown(widget)[0] == 1
-    click(qtbot, widget.approve_button)
+    click(qtbot, widget.decide_bar.approve_button)
 
 
 def test_five_thousand_objects(viewer: Any, widget: ReviewWidget, qtbot: QtBot) -> None:
@@ -566,7 +566,7 @@ def test_five_thousand_objects(viewer: Any, widget: ReviewWidget, qtbot: QtBot) 
     assert widget.model.rowCount() == len(shown(widget)) == count
     click(qtbot, widget.list.next_button)
     click(qtbot, widget.list.next_button)
-    click(qtbot, widget.shown_button)
+    click(qtbot, widget.decide_bar.shown_button)
     assert len(reviewed(viewer, labels)) == count
     widget.list.filters.unreviewed_box.setChecked(True)
     assert shown(widget) == []

@@ -162,7 +162,7 @@ def test_every_slider_answers_to_the_keyboard(
     with qtbot.waitSignal(part.rested, timeout=3000):
         qtbot.keyClick(part.slider, Qt.Key.Key_Right)
     assert part.value() > before
-    assert widget.session._live is None
+    assert not widget.session.sliding
 
 
 def test_cancel_answers_within_a_second(

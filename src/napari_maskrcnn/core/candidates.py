@@ -11,15 +11,9 @@ import torch
 from scipy import ndimage
 from torchvision.ops import nms
 
-from .encoding import computing
-from .heads import shape_of
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
-    from torchvision.models.detection import MaskRCNN
-
-    from .encoding import EncodedWindow, Encoding
 
 # So many of them the mask head draws.
 MAX_CANDIDATES = 6
@@ -28,30 +22,6 @@ SAME_BOX = 0.7
 # How much a candidate counts whose border, rather than middle, was clicked: people aim
 # at the middle. On held-out images 0.6 finds half a percent more than 1.
 AT_BORDER = 0.6
-
-
-def box_scores(
-    network: MaskRCNN, encoded: EncodedWindow, rois: Tensor, encoding: Encoding
-) -> tuple[Tensor, Tensor]:
-    """Run the box head on regions.
-
-    Returns
-    -------
-    probs : Tensor
-        Shape (N, classes + 1), float32; column 0 is background.
-    boxes : Tensor
-        Shape (N, classes + 1, 4): where the head would move each region for each class,
-        inside the window.
-    """
-    heads = network.roi_heads
-    shape = shape_of(encoded)
-    with computing(rois.device, encoding.precision):
-        pooled = heads.box_roi_pool(encoded.features, [rois], [shape])
-        logits, deltas = heads.box_predictor(heads.box_head(pooled))
-        probs = logits.float().softmax(-1)
-        boxes = heads.box_coder.decode(deltas.float(), [rois])
-    limits = torch.tensor([shape[1], shape[0]] * 2, device=boxes.device)
-    return probs, boxes.clamp(min=0).minimum(limits)
 
 
 def holds(boxes: Tensor, place: Tensor) -> Tensor:

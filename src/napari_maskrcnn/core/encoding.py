@@ -18,12 +18,13 @@ from .progress import Progress, relay
 from .tiling import Window, plan_windows
 
 if TYPE_CHECKING:
-    import weakref
     from collections.abc import Generator, Iterator
 
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
     from torchvision.models.detection import FasterRCNN
+
+    from .box_head import FoundBoxes
 
 # However small a window is, so many proposals are looked at.
 MIN_PROPOSALS = 300
@@ -31,27 +32,6 @@ MIN_PROPOSALS = 300
 PARTS_PER_WINDOW = 3
 # Normalised grey levels that differ less are one: so rescaling leaves an even image.
 EVEN = 1e-4
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FoundBoxes:
-    """What the box head of one network found in a window.
-
-    Parameters
-    ----------
-    boxes, scores, class_ids : Tensor
-        Shapes (N, 4) xyxy in network pixels of the window, (N,) and (N,); best first.
-    heads : weak reference
-        To the network's heads: the boxes are of no use to others.
-    caps : tuple
-        The score, overlap and number of objects that they were under.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    class_ids: Tensor
-    heads: weakref.ref[nn.Module]
-    caps: tuple[float, float, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +57,12 @@ class EncodedWindow:
     proposals: Tensor
     proposals_full: bool
     found: FoundBoxes | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) in network pixels."""
+        y0, x0, y1, x1 = self.window.outer
+        return y1 - y0, x1 - x0
 
     @property
     def nbytes(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +13,8 @@ import torch
 from torchvision.models.detection.roi_heads import maskrcnn_inference
 from torchvision.models.detection.transform import resize_boxes, resize_keypoints
 
-from .encoding import EncodedWindow, Encoding, FoundBoxes, computing, encode_window
+from .box_head import find_boxes
+from .encoding import EncodedWindow, Encoding, computing, encode_window
 from .instances import Instances, empty_instances
 from .joining import concatenate, join, renumbered
 from .keypoint_head import keypoints_of
@@ -123,7 +123,6 @@ def _detect_in_window(
     class_names: tuple[str, ...],
     skeleton: Skeleton | None,
 ) -> Generator[None, None, Instances]:
-    shape = shape_of(encoded)
     seen = find_boxes(network, encoded, encoding.precision)
     boxes, scores, class_ids = seen.boxes, seen.scores, seen.class_ids
     yield
@@ -153,7 +152,7 @@ def _detect_in_window(
     keypoints = None
     if skeleton is not None:
         points = yield from keypoints_of(
-            network, encoded.features, boxes, shape, encoding.precision
+            network, encoded.features, boxes, encoded.shape, encoding.precision
         )
         keypoints = _points_in_image(points, encoding, encoded).numpy()
     return replace(
@@ -186,7 +185,7 @@ def _all_mask_grids(
                 encoded.features,
                 boxes[part],
                 class_ids[part],
-                shape_of(encoded),
+                encoded.shape,
                 precision,
             )
         )
@@ -200,7 +199,7 @@ def _boxes_in_image(
     """Take boxes (N, 4) from network pixels of a window to pixels of the image."""
     if encoding.object_size is None:
         # With torchvision's own rounding: a mask's edge may hang on it.
-        resized: Tensor = resize_boxes(boxes, shape_of(encoded), encoding.image_shape)
+        resized: Tensor = resize_boxes(boxes, encoded.shape, encoding.image_shape)
         return resized
     y0, x0 = encoded.window.outer[:2]
     scale_y, scale_x = encoding.scale
@@ -213,9 +212,7 @@ def _points_in_image(
 ) -> Tensor:
     """Likewise keypoints (N, K, 3), of which x and y move."""
     if encoding.object_size is None:
-        resized: Tensor = resize_keypoints(
-            points, shape_of(encoded), encoding.image_shape
-        )
+        resized: Tensor = resize_keypoints(points, encoded.shape, encoding.image_shape)
         return resized
     y0, x0 = encoded.window.outer[:2]
     scale_y, scale_x = encoding.scale
@@ -223,12 +220,6 @@ def _points_in_image(
         [scale_x, scale_y]
     )
     return torch.cat([places, points[..., 2:]], dim=2)
-
-
-def shape_of(encoded: EncodedWindow) -> tuple[int, int]:
-    """Return (H, W) of a window in network pixels."""
-    y0, x0, y1, x1 = encoded.window.outer
-    return y1 - y0, x1 - x0
 
 
 def _warnings(
@@ -247,25 +238,6 @@ def _warnings(
     if encoded.proposals_full and sure >= CROWDED * len(encoded.proposals):
         warnings.append(PROPOSAL_WARNING)
     return tuple(warnings)
-
-
-def find_boxes(
-    network: FasterRCNN, encoded: EncodedWindow, precision: torch.dtype
-) -> FoundBoxes:
-    """Run the box head over a window's proposals, unless it has been done already."""
-    heads = network.roi_heads
-    caps = heads.score_thresh, heads.nms_thresh, heads.detections_per_img
-    known = encoded.found
-    if known is not None and known.heads() is heads and known.caps == caps:
-        return known
-    proposals, shapes = [encoded.proposals], [shape_of(encoded)]
-    with computing(encoded.proposals.device, precision):
-        pooled = heads.box_roi_pool(encoded.features, proposals, shapes)
-        logits, deltas = heads.box_predictor(heads.box_head(pooled))
-        boxes, scores, class_ids = heads.postprocess_detections(
-            logits.float(), deltas.float(), proposals, shapes
-        )
-    return FoundBoxes(boxes[0], scores[0], class_ids[0], weakref.ref(heads), caps)
 
 
 def mask_grids(

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from .candidates import best_at, box_scores, candidates, holds, unmoved
-from .heads import encode_again, mask_grids, shape_of
+from .box_head import score_regions
+from .candidates import best_at, candidates, holds, unmoved
+from .heads import encode_again, mask_grids
 from .instances import FULL, Instances
 from .pasting import paste_masks
 from .progress import Progress
@@ -108,7 +109,7 @@ class Prompter:
         self._check(class_id)
         index, rois = self._in_window(in_image)
         encoded = yield from self._encoded(index)
-        probs, _ = box_scores(self.network, encoded, rois, self.encoding)
+        probs, _ = score_regions(self.network, encoded, rois, self.encoding.precision)
         chosen = class_id or int(probs[0, 1:].argmax()) + 1
         yield Progress(0, 0, "Drawing the object")
         grids = self._masks(encoded, rois, [chosen])
@@ -127,7 +128,9 @@ class Prompter:
         index, _ = self._in_window(np.array([x, y, x, y], np.float64))
         encoded = yield from self._encoded(index)
         rois = self._around(encoded, y, x)
-        probs, boxes = box_scores(self.network, encoded, rois, self.encoding)
+        probs, boxes = score_regions(
+            self.network, encoded, rois, self.encoding.precision
+        )
         yield Progress(0, 0, "Drawing the object")
         boxes, class_ids, scores = candidates(
             probs, boxes, self._to_window(encoded, [x, y]), class_id
@@ -196,7 +199,7 @@ class Prompter:
             sides, size = POINT_SIDES, self.encoding.object_size * self._scale[:2]
         half = torch.tensor(size, dtype=near.dtype, device=near.device) / 2
         made = [torch.cat([place - side * half, place + side * half]) for side in sides]
-        height, width = shape_of(encoded)
+        height, width = encoded.shape
         limits = torch.tensor([width, height] * 2, device=near.device)
         return torch.cat([near, torch.stack(made).clamp(min=0).minimum(limits)])
 
@@ -208,7 +211,7 @@ class Prompter:
             encoded.features,
             boxes,
             torch.tensor(class_ids, device=boxes.device),
-            shape_of(encoded),
+            encoded.shape,
             self.encoding.precision,
         )
 

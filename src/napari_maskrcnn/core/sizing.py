@@ -11,8 +11,8 @@ from napari_maskrcnn.core import preload  # noqa: F401
 import numpy as np
 from torchvision.ops import batched_nms
 
+from .box_head import find_boxes
 from .encoding import EncodedWindow, encode_window, rescale
-from .heads import find_boxes
 from .tiling import Window
 
 if TYPE_CHECKING:

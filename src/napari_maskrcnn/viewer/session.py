@@ -11,7 +11,6 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
@@ -20,20 +19,14 @@ from napari_maskrcnn.viewer.features import has_table, update_features, write_fe
 from napari_maskrcnn.viewer.history import history_of
 from napari_maskrcnn.viewer.jobs import LoadedModel
 from napari_maskrcnn.viewer.kept import EncodingBudget, Kept
-from napari_maskrcnn.viewer.layers import (
-    LabelsPlane,
-    Plane,
-    add_labels_for,
-    current_plane,
-    forget_history,
-    image_layers,
-    unwrap,
-)
+from napari_maskrcnn.viewer.layers import Plane, current_plane, image_layers, unwrap
 from napari_maskrcnn.viewer.results import Results
 from napari_maskrcnn.viewer.segmenting import Segmenting
+from napari_maskrcnn.viewer.showing import Showing
 from napari_maskrcnn.viewer.workers import JobRunner
 
 if TYPE_CHECKING:
+    import numpy as np
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
     from numpy.typing import NDArray
@@ -41,8 +34,6 @@ if TYPE_CHECKING:
     from napari_maskrcnn.core.recipe import Recipe
     from napari_maskrcnn.viewer.frames import Frames
     from napari_maskrcnn.viewer.jobs import Outcome
-    from napari_maskrcnn.viewer.kept import Live
-    from napari_maskrcnn.viewer.painting import PlaneRecord
 
 # How long the pixels must rest before the table of objects follows them.
 SETTLE_MS = 300
@@ -116,8 +107,7 @@ class Session(QObject):
         self._newest: weakref.WeakKeyDictionary[Image, Kept[Any]] = (
             weakref.WeakKeyDictionary()
         )
-        self._live: Live | None = None
-        self._writing = False
+        self.showing = Showing(self._viewer, self.results, self.drawn, self._on_pixels)
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MS)
@@ -252,76 +242,22 @@ class Session(QObject):
         """
         self.commit()
         if outcome.instances.has_masks:
-            self._take_masks(image, plane, outcome, recipe, keep_edited, one_of, ids)
+            self.showing.take_masks(
+                image, plane, outcome, recipe, keep_edited, one_of, ids
+            )
             self._newest[image] = self.results
         else:
-            drawn = self.drawn.new_record(
-                image, plane, outcome, keep_edited=keep_edited
-            )
-            drawn.live(keep_edited=keep_edited).show(recipe)
-            self.drawn.keep(image, drawn)
+            self.showing.take_drawn(image, plane, outcome, recipe, keep_edited)
             self._newest[image] = self.drawn
         if one_of == 1 or self.plane_of(image) == plane:
             self.shown_changed.emit()
-
-    def _take_masks(
-        self,
-        image: Image,
-        plane: Plane,
-        outcome: Outcome,
-        recipe: Recipe,
-        keep_edited: bool,
-        one_of: int,
-        ids: NDArray[np.int64] | None,
-    ) -> None:
-        labels = self.results.labels_of(image)
-        count = len(outcome.instances) * one_of
-        target = LabelsPlane(labels or self._add_labels(image, count), plane)
-        record = self.results.new_record(
-            image, target, outcome, keep_edited=keep_edited, ids=ids
-        )
-        self._repaint_once(record, recipe, keep_edited, step=one_of == 1)
-        if labels is None:
-            # Undo would lead to an empty layer that nobody has seen.
-            forget_history(target.layer)
-        self.results.keep(image, record)
-
-    def _add_labels(self, image: Image, count: int) -> Labels:
-        viewer = self.viewer
-        if viewer is None:
-            raise RuntimeError("the viewer is gone")
-        dtype = np.uint16 if count <= np.iinfo(np.uint16).max else np.int32
-        labels = add_labels_for(viewer, image, dtype)
-        self.results.give(image, labels)
-        labels.events.set_data.connect(self._on_pixels)
-        return labels
-
-    def _repaint_once(
-        self, record: PlaneRecord, recipe: Recipe, keep_edited: bool, *, step: bool
-    ) -> None:
-        layer, plane = record.target.layer, record.target.plane
-        history = history_of(layer)
-        history.flush()
-        self._writing = True
-        try:
-            repaint = record.live(keep_edited=keep_edited)
-            if not step and (repaint.edits or history.may_write_into(plane)):
-                forget_history(layer)
-            repaint.show(recipe)
-            if step:
-                repaint.commit()
-            else:
-                repaint.leave()
-            write_features(record, fresh=True)
-        finally:
-            self._writing = False
 
     # ---- the sliders
 
     @property
     def sliding(self) -> bool:
         """Whether a slider is being moved, so that the pixels are no step yet."""
-        return self._live is not None
+        return self.showing.live is not None
 
     def repaint(self, image: Image, recipe: Recipe, *, keep_edited: bool) -> bool:
         """Paint the shown plane again from the kept detections.
@@ -332,29 +268,15 @@ class Session(QObject):
         record = self.record_of(image)
         if record is None:
             return False
-        self._writing = True
-        try:
-            if self._live is None or self._live.record is not record:
-                self.commit()
-                self._live = record.live(keep_edited=keep_edited)
-            self._live.show(recipe)
-        finally:
-            self._writing = False
+        if not self.showing.is_changing(record):
+            self.commit()
+        self.showing.change(record, recipe, keep_edited=keep_edited)
         return True
 
     def commit(self) -> None:
         """Make what the sliders did one undo step."""
-        if self._live is None:
-            return
-        live, self._live = self._live, None
-        if live.record.target.layer not in (self.viewer.layers if self.viewer else ()):
-            return
-        self._writing = True
-        try:
-            live.finish()
-        finally:
-            self._writing = False
-        self.shown_changed.emit()
+        if self.showing.finish():
+            self.shown_changed.emit()
 
     # ---- what happens around it
 
@@ -374,8 +296,7 @@ class Session(QObject):
         layer = event.value
         self.results.forget(layer)
         self.drawn.forget(layer)
-        if self._live is not None and self._live.record.target.layer is layer:
-            self._live = None
+        self.showing.forget(layer)
         self.layers_changed.emit()
         self.shown_changed.emit()
         self.segmenting.layer_removed(layer)
@@ -385,7 +306,7 @@ class Session(QObject):
         self.shown_changed.emit()
 
     def _on_painted(self, event: Any) -> None:
-        if self._writing:
+        if self.showing.writing:
             return
         for record in self.results:
             if record.target.layer is event.source:
@@ -393,12 +314,12 @@ class Session(QObject):
         self._settle.start()
 
     def _on_pixels(self) -> None:
-        if not self._writing:
+        if not self.showing.writing:
             self._settle.start()
 
     def _on_settled(self) -> None:
         """Let the table of objects follow what was painted, undone or redone."""
-        if self._live is not None:
+        if self.sliding:
             return
         # Every layer has its turn, also after one that has not settled.
         settled = [history_of(layer).settle() for layer in self.all_labels()]
@@ -415,7 +336,7 @@ class Session(QObject):
         """Let go of everything; called when the window is closed."""
         self.released.emit()
         self.cancel()
-        self._live = None
+        self.showing.forget()
         self._settle.stop()
         self.results.clear()
         self.drawn.clear()

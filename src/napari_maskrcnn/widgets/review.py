@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QMainWindow,
@@ -17,22 +15,19 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_maskrcnn.viewer import classes, deciding
-from napari_maskrcnn.viewer.actions import action_named
 from napari_maskrcnn.viewer.drawn_words import invitation
-from napari_maskrcnn.viewer.keys import LayerKeys
 from napari_maskrcnn.viewer.layers import current_plane
+from napari_maskrcnn.viewer.listening import Listening
 from napari_maskrcnn.viewer.listing import Lister, labels_layers
-from napari_maskrcnn.viewer.looking import Clicks, show_object
+from napari_maskrcnn.viewer.looking import show_object
 from napari_maskrcnn.viewer.rectangles import RectangleTool, show_regions
 from napari_maskrcnn.viewer.selection import select, selected_ids
 from napari_maskrcnn.widgets.boxes import LayerBox
 from napari_maskrcnn.widgets.class_panel import KEYS, ClassPanel
+from napari_maskrcnn.widgets.decide_bar import DecideBar
 from napari_maskrcnn.widgets.dock import Dock
 from napari_maskrcnn.widgets.parts import (
-    PrimaryButton,
     StatusLine,
-    action_button,
-    button,
 )
 from napari_maskrcnn.widgets.recovery_bar import RecoveryBar
 from napari_maskrcnn.widgets.review_list import ReviewList
@@ -46,6 +41,10 @@ if TYPE_CHECKING:
     from napari_maskrcnn.viewer.session import Session
 
 EMPTY = "Segment an image first, or choose a Labels layer"
+# What the keys of the actions do here.
+COMMANDS = {name: name for name in ("approve", "reject", "next", "previous")} | {
+    f"class_{number}": str(number) for number in range(1, KEYS + 1)
+}
 # How long the table and the pixels must rest before the list follows them.
 TABLE_MS, PIXELS_MS = 40, 350
 
@@ -66,8 +65,9 @@ class ReviewWidget(Dock):
         self._empty = EMPTY
         self._lister = Lister(self.session)
         self._selecting = False
-        self._keys: LayerKeys | None = None
-        self._clicks: Clicks | None = None
+        self._listening = Listening(
+            self.layer, self._on_clicked, self._on_key, COMMANDS
+        )
         self._make_parts()
         self._lay_out()
         self._connect()
@@ -81,22 +81,7 @@ class ReviewWidget(Dock):
         self.layer_box = LayerBox("The Labels layer to review: of a stack, the plane")
         self.list = ReviewList()
         self.table, self.model = self.list.table, self.list.model
-        self.approve_button = PrimaryButton(action_named("approve").title)
-        self.approve_button.setToolTip(action_named("approve").tooltip)
-        self.reject_button = action_button(action_named("reject"))
-        self.reject_button.setMinimumHeight(self.approve_button.minimumHeight())
-        self.shown_button = button(
-            "Approve shown", "Approve all objects that the table shows"
-        )
-        self.plane_button = button(
-            "Approve plane",
-            "Say that everything on this plane is right, background included",
-        )
-        self.region_button = button(
-            "Draw region",
-            "Drag a rectangle in which everything is right, background included",
-        )
-        self.region_button.setCheckable(True)
+        self.decide_bar = DecideBar()
         self.classes = ClassPanel()
         self.status = StatusLine()
         # Room for two lines, so that the table does not jump.
@@ -109,20 +94,11 @@ class ReviewWidget(Dock):
         top = QHBoxLayout()
         top.addWidget(QLabel("Labels"))
         top.addWidget(self.layer_box, 1)
-        decide = QHBoxLayout()
-        decide.addWidget(self.approve_button, 2)
-        decide.addWidget(self.reject_button, 1)
-        many = QGridLayout()
-        for column, one in enumerate(
-            (self.shown_button, self.plane_button, self.region_button)
-        ):
-            many.addWidget(one, 0, column)
         column_layout = QVBoxLayout(self)
         column_layout.addWidget(self.recovery_bar)
         column_layout.addLayout(top)
         column_layout.addWidget(self.list, 1)
-        column_layout.addLayout(decide)
-        column_layout.addLayout(many)
+        column_layout.addWidget(self.decide_bar)
         column_layout.addWidget(self.classes)
         column_layout.addWidget(self.status)
         self.setMinimumWidth(340)
@@ -132,16 +108,17 @@ class ReviewWidget(Dock):
         session.layers_changed.connect(self._on_layers)
         session.shown_changed.connect(self._on_shown)
         self.layer_box.currentIndexChanged.connect(self._on_layer)
-        self.list.filled.connect(self._on_filled)
+        self.list.filled.connect(self.decide_bar.show_count)
         self.list.walked_to.connect(self.go_to)
         self.table.chosen.connect(self._on_chosen)
         self.table.key_pressed.connect(self._on_key)
         self.model.ticked.connect(self._on_ticked)
-        self.approve_button.clicked.connect(self.approve)
-        self.reject_button.clicked.connect(self.reject)
-        self.shown_button.clicked.connect(self.approve_shown)
-        self.plane_button.clicked.connect(self.approve_plane)
-        self.region_button.toggled.connect(self._on_region)
+        bar = self.decide_bar
+        bar.approve_button.clicked.connect(self.approve)
+        bar.reject_button.clicked.connect(self.reject)
+        bar.shown_button.clicked.connect(self.approve_shown)
+        bar.plane_button.clicked.connect(self.approve_plane)
+        bar.region_button.toggled.connect(self._on_region)
         self.rectangle.drawn.connect(self._on_drawn)
         self.rectangle.ended.connect(self._on_drawing_ended)
         self.classes.given.connect(self.set_class)
@@ -178,14 +155,8 @@ class ReviewWidget(Dock):
         if viewer is not None and layer is not None and listing is not None:
             show_regions(viewer, layer, listing.plane)
 
-    def _on_filled(self, shown: int) -> None:
-        for one in (self.shown_button, self.approve_button, self.reject_button):
-            one.setEnabled(shown > 0)
-
     def _show_what_can_be_done(self) -> None:
-        listing = self.list.listing
-        self.plane_button.setEnabled(listing is not None)
-        self.region_button.setEnabled(listing is not None)
+        self.decide_bar.show_plane(self.list.listing is not None)
         if self.layer() is None:
             self._empty = invitation(self.session, "Review", EMPTY)
             self.status.say(self._empty)
@@ -213,29 +184,14 @@ class ReviewWidget(Dock):
         super().showEvent(event)
         viewer = self.session.viewer
         if viewer is not None:
-            if self._clicks is None:
-                self._clicks = Clicks(viewer, self.layer, self._on_clicked)
-            self._clicks.listen()
-            if self._keys is None:
-                self._keys = LayerKeys(viewer, self._handlers())
+            self._listening.start(viewer)
         self.refresh()
 
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Give keys and clicks back."""
         super().hideEvent(event)
         self.rectangle.stop()
-        if self._clicks is not None:
-            self._clicks.stop()
-        if self._keys is not None:
-            self._keys.release()
-            self._keys = None
-
-    def _handlers(self) -> dict[str, Callable[[Labels], object]]:
-        names = ("approve", "reject", "next", "previous")
-        handlers = {name: _asking(self, name) for name in names}
-        for number in range(1, KEYS + 1):
-            handlers[f"class_{number}"] = _asking(self, str(number))
-        return handlers
+        self._listening.stop()
 
     def _on_layers(self) -> None:
         viewer, chosen = self.session.viewer, self.layer()
@@ -412,17 +368,5 @@ class ReviewWidget(Dock):
         self._act(deciding.add_region, box)
 
     def _on_drawing_ended(self) -> None:
-        with signals_blocked(self.region_button):
-            self.region_button.setChecked(False)
-
-
-def _asking(widget: ReviewWidget, command: str) -> Callable[[Labels], object]:
-    """Return what a key calls; it does not keep the widget."""
-    reference = weakref.ref(widget)
-
-    def pressed(layer: Labels) -> None:
-        asked = reference()
-        if asked is not None and asked.layer() is layer:
-            asked._on_key(command)
-
-    return pressed
+        with signals_blocked(self.decide_bar.region_button):
+            self.decide_bar.region_button.setChecked(False)

@@ -11,7 +11,6 @@ import torch
 from torch.nn import functional
 
 from napari_maskrcnn.core.encoding import computing
-from napari_maskrcnn.core.heads import shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -70,7 +69,7 @@ def object_features(
         device = window.proposals.device
         with computing(device, encoding.precision):
             pooled = network.roi_heads.box_roi_pool(
-                window.features, [local.to(device)], [shape_of(window)]
+                window.features, [local.to(device)], [window.shape]
             )
             grid = functional.adaptive_avg_pool2d(pooled.float(), GRID)
         features.append(grid.flatten(1).cpu())

@@ -16,7 +16,7 @@ from napari_maskrcnn.viewer.coco_layers import read_layers
 from napari_maskrcnn.viewer.coco_writer import request_for
 from napari_maskrcnn.viewer.export import examine, export
 from napari_maskrcnn.viewer.export_parts import Part, Picture, part_of_data
-from napari_maskrcnn.viewer.export_plan import Request, coco_path
+from napari_maskrcnn.viewer.export_request import Request, coco_path
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from napari_maskrcnn.viewer.export_parts import (
     part_of_data,
     picture_of,
 )
-from napari_maskrcnn.viewer.export_plan import Request
+from napari_maskrcnn.viewer.export_request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from napari_maskrcnn.core.coco import split, write_planes, write_steps
 from napari_maskrcnn.core.progress import Progress, relay
-from napari_maskrcnn.viewer.export_plan import Plan, Request, planned
+from napari_maskrcnn.viewer.export_plan import Plan, planned
 from napari_maskrcnn.viewer.export_report import Report, make_report
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from napari_maskrcnn.core.coco import WriteSummary
+    from napari_maskrcnn.viewer.export_request import Request
 
 
 def examine(request: Request) -> Generator[Progress, None, Report]:

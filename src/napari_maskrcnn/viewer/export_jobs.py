@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
 
-    from napari_maskrcnn.viewer.export_plan import Request
+    from napari_maskrcnn.viewer.export_request import Request
     from napari_maskrcnn.viewer.session import Session
 
 

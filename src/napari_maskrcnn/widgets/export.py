@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLabel
 from napari_maskrcnn.viewer.drawn_parts import part_of_layer
 from napari_maskrcnn.viewer.export_jobs import export_jobs
 from napari_maskrcnn.viewer.export_parts import part_of, picture_of
-from napari_maskrcnn.viewer.export_plan import Request, coco_path
+from napari_maskrcnn.viewer.export_request import Request, coco_path
 from napari_maskrcnn.viewer.layers import spatial_shape
 from napari_maskrcnn.viewer.recovery import recovery_of
 from napari_maskrcnn.viewer.workers import describe_error
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
     from napari_maskrcnn.core.progress import Progress
-    from napari_maskrcnn.viewer.export_plan import AnyPart
     from napari_maskrcnn.viewer.export_report import Report
+    from napari_maskrcnn.viewer.export_request import AnyPart
     from napari_maskrcnn.viewer.session import Session
 
 # How long the form and the pixels must rest before what they give is looked at.

@@ -15,12 +15,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_maskrcnn.viewer.export_plan import ENDING, Request, coco_path
+from napari_maskrcnn.viewer.export_request import ENDING, Request, coco_path
 from napari_maskrcnn.widgets.boxes import Box
 from napari_maskrcnn.widgets.parts import button, form_layout, row
 
 if TYPE_CHECKING:
-    from napari_maskrcnn.viewer.export_plan import AnyPart
+    from napari_maskrcnn.viewer.export_request import AnyPart
 
 MODES = (
     ("Polygons; holes as RLE", "auto"),

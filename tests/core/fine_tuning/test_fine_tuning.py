@@ -32,7 +32,7 @@ from napari_maskrcnn.core.examples import make_target
 from napari_maskrcnn.core.fine_tuning import FineTuneResult, advise
 from napari_maskrcnn.core.fine_tuning.advice import recommend
 from napari_maskrcnn.core.fine_tuning.class_rows import with_classes
-from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig
+from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig, rates_for
 from napari_maskrcnn.core.fine_tuning.frozen_part import CutNetwork
 from napari_maskrcnn.core.fine_tuning.judging import Judge, scores
 from napari_maskrcnn.core.fine_tuning.state import read_best, read_history
@@ -350,8 +350,8 @@ def test_the_result_compares_and_says_where_it_comes_from(
     assert found["metrics"]["after"] == result.after
     assert result.checkpoint.score_threshold == result.after["score_threshold"]
     restored = FineTuneConfig.from_dict(json.loads(json.dumps(found["fine_tuning"])))
-    new_classes = bool(result.plan.new_classes)
-    assert restored == CONFIG.filled(new_classes=new_classes)
+    known, new = start.config["class_names"], result.plan.new_classes
+    assert restored == CONFIG.filled(rates_for(len(known), len(new)))
     assert "fine-tuned on" in result.checkpoint.config["description"]
     path = tmp_path / "new.safetensors"
     write_checkpoint(path, result.checkpoint)
@@ -645,14 +645,28 @@ def test_a_loss_that_is_not_finite_ends_the_run(
         run(start, annotated, replace(CONFIG, learning_rate=1e30))
 
 
-@pytest.mark.parametrize(("name", "rate"), [("disc", 1e-4), ("fig", 5e-4)])
-def test_known_classes_are_learnt_more_gently(
-    start: Checkpoint, name: str, rate: float
+@pytest.mark.parametrize(
+    ("name", "known", "replayed", "rates"),
+    [
+        ("disc", ("disc",), 0, (1e-4, 0.2)),
+        ("disc", ("disc",), 2, (6e-4, 1.0)),
+        ("fig", ("disc", "square"), 0, (5e-4, 0.2)),
+        ("fig", ("disc",), 0, (2e-3, 1.0)),
+    ],
+)
+def test_what_is_known_is_learnt_more_gently(
+    start: Checkpoint,
+    name: str,
+    known: tuple[str, ...],
+    replayed: int,
+    rates: tuple[float, float],
 ) -> None:
-    items = fields(3, name)
-    result = run(start, items, replace(CONFIG, steps=1, learning_rate=None))
+    start = with_classes(start, known)
+    items, replay = fields(3, name), fields(replayed, "disc")
+    unset = replace(CONFIG, steps=1, learning_rate=None, trunk_rate=None)
+    result = run(start, items, unset, replay=replay)
     tuned = result.checkpoint.config["provenance"]["fine_tuning"]
-    assert tuned["learning_rate"] == rate
-    chosen = run(start, items, replace(CONFIG, steps=1, learning_rate=2e-3))
-    tuned = chosen.checkpoint.config["provenance"]["fine_tuning"]
-    assert tuned["learning_rate"] == 2e-3
+    assert (tuned["learning_rate"], tuned["trunk_rate"]) == rates
+    own = replace(CONFIG, steps=1, learning_rate=2e-3, trunk_rate=0.5)
+    tuned = run(start, items, own).checkpoint.config["provenance"]["fine_tuning"]
+    assert (tuned["learning_rate"], tuned["trunk_rate"]) == (2e-3, 0.5)

@@ -225,9 +225,8 @@ class FineTuneJob:
         memory, and several processes that share the views get the same.
         """
         state, config = self.state, self.config
-        rate = learning_rate(
-            config.highest_rate, config.warm_up, state.step, self.fraction
-        )
+        highest, _ = config.rates()
+        rate = learning_rate(highest, config.warm_up, state.step, self.fraction)
         state.optimizer.zero_grad(set_to_none=True)
         sums: Counter[str] = Counter()
         views = self.views.picks(state.step)
@@ -268,7 +267,7 @@ class FineTuneJob:
         if not math.isfinite(value):
             raise ValueError(
                 f"the loss is no longer finite at step {step}; "
-                f"try a learning rate below {config.highest_rate}"
+                f"try a learning rate below {config.rates().learning_rate}"
             )
         yield
         loss.backward()

@@ -122,9 +122,10 @@ def initial_state(
     config : FineTuneConfig
         Of the optimiser.
     """
+    rate, trunk_share = config.rates()
     groups: dict[tuple[float, bool], list[Any]] = {}
     for name, parameter in learning.items():
-        share = config.trunk_rate if name.startswith("backbone.body.") else 1.0
+        share = trunk_share if name.startswith("backbone.body.") else 1.0
         groups.setdefault((share, parameter.ndim > 1), []).append(parameter)
     optimizer = torch.optim.AdamW(
         [
@@ -135,7 +136,7 @@ def initial_state(
             }
             for (share, decayed), parameters in groups.items()
         ],
-        lr=config.highest_rate,
+        lr=rate,
     )
     average = {key: p.detach().clone() for key, p in learning.items()}
     return FineTuneState(learning, average, optimizer)

@@ -14,7 +14,7 @@ from napari_maskrcnn.core.model_list import find_model
 from napari_maskrcnn.core.progress import relay
 
 from .advice import advise
-from .config import FineTuneConfig
+from .config import FineTuneConfig, rates_for
 from .job import FineTuneJob
 from .planning import check_kind, plan, replay_plan
 from .team import Team
@@ -183,7 +183,8 @@ def fine_tune(
     config = config or FineTuneConfig()
     known = checkpoint.config["class_names"]
     chosen = plan(known, annotated, config)
-    config = config.filled(new_classes=bool(chosen.new_classes))
+    new = len(chosen.new_classes)
+    config = config.filled(rates_for(len(known), new, replayed=bool(replay)))
     again = replay_plan(chosen.class_names, replay, known, config)
     job = FineTuneJob(
         checkpoint, chosen, again, config, device, run_folder, parent, team or Team()

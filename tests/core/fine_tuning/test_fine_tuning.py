@@ -446,20 +446,27 @@ def test_replay_images_show_what_is_forgotten(
 
 def test_what_is_recommended() -> None:
     assert recommend(0.9).train == "heads"
-    assert recommend(0.5).train == "fpn"
+    assert recommend(0.5).train == "all"
+    assert "50%" in recommend(0.5).sentence
     mixed = recommend(0.9, {"ap50": 0.21, "ap50_any_class": 0.65})
     assert mixed.train == "all"
     assert "AP 0.65" in mixed.sentence
     assert recommend(0.9, {"ap50": 0.6, "ap50_any_class": 0.65}).train == "heads"
+    assert recommend(0.9, found=0.6).train == "heads"
+    different = recommend(0.9, found=0.3)
+    assert different.train == "all"
+    assert "AP 0.30" in different.sentence
+    assert "replay" in different.sentence
+    assert recommend(0.9, found=0.3, new_classes=1, told_apart=0.9).train == "heads"
 
 
 def test_advice_before_a_run(
     start: Checkpoint, annotated: list[AnnotatedImage]
 ) -> None:
     found = exhaust(advise(start, annotated, "cpu"))
-    # A random network proposes next to nothing of use.
-    assert found.train == "fpn"
-    assert f"{found.proposed:.0%}" in found.sentence
+    # A random network finds next to nothing.
+    assert found.train == "all"
+    assert f"AP {found.found:.2f}" in found.sentence
     bare = [replace(annotated[0], label_image=annotated[0].label_image * 0)]
     with pytest.raises(ValueError, match="holds a reviewed object"):
         exhaust(advise(start, bare, "cpu"))

@@ -677,3 +677,8 @@ def test_what_is_known_is_learnt_more_gently(
     own = replace(CONFIG, steps=1, learning_rate=2e-3, trunk_rate=0.5)
     tuned = run(start, items, own).checkpoint.config["provenance"]["fine_tuning"]
     assert (tuned["learning_rate"], tuned["trunk_rate"]) == (2e-3, 0.5)
+
+
+def test_large_networks_always_learn_gently() -> None:
+    assert rates_for(1, 0, replayed=True, whole_images=True) == (1e-4, 0.2)
+    assert rates_for(1, 3, whole_images=True) == (5e-4, 0.2)

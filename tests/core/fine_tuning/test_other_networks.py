@@ -103,6 +103,14 @@ def test_c4_learns_with_conv5_in_its_heads(part: str, learns: set[str]) -> None:
     Detector(new, "cpu").detect(photographs()[0].photograph, max_detections=3)
 
 
+def test_a_network_of_whole_images_learns_new_classes_gently() -> None:
+    old = start("fasterrcnn_resnet50_fpn", {"norm": "group", "rois_per_image": 8})
+    figs = [replace(item, class_names=("fig",)) for item in photographs()]
+    result = exhaust(fine_tune(old, figs, CONFIG, device="cpu"))
+    tuned = result.checkpoint.config["provenance"]["fine_tuning"]
+    assert (tuned["learning_rate"], tuned["trunk_rate"]) == (5e-4, 0.2)
+
+
 def test_a_model_that_gives_boxes_is_judged_by_boxes() -> None:
     old = start("fasterrcnn_resnet50_fpn", {"norm": "group", "rois_per_image": 8})
     result = run(old)

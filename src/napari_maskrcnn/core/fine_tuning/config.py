@@ -207,7 +207,9 @@ class FineTuneConfig:
         return asdict(self)
 
 
-def rates_for(known: int, new: int, *, replayed: bool = False) -> Rates:
+def rates_for(
+    known: int, new: int, *, replayed: bool = False, whole_images: bool = False
+) -> Rates:
     """Return how fast to learn when nobody says it.
 
     Parameters
@@ -217,7 +219,12 @@ def rates_for(known: int, new: int, *, replayed: bool = False) -> Rates:
     replayed : bool
         Whether it sees images of what it knows again. Without them a higher rate than
         that of known classes makes it forget what its other images looked like.
+    whole_images : bool
+        Whether the model sees whole images. Such are torchvision's networks, ten times
+        as large, on which the higher rates were not tried.
     """
     if not new:
-        return KNOWN_CLASSES_REPLAYED if replayed else KNOWN_CLASSES
-    return MOSTLY_NEW_CLASSES if new >= known else SOME_NEW_CLASSES
+        fast = replayed and not whole_images
+        return KNOWN_CLASSES_REPLAYED if fast else KNOWN_CLASSES
+    fast = new >= known and not whole_images
+    return MOSTLY_NEW_CLASSES if fast else SOME_NEW_CLASSES

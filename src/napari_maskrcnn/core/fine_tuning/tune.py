@@ -183,8 +183,13 @@ def fine_tune(
     config = config or FineTuneConfig()
     known = checkpoint.config["class_names"]
     chosen = plan(known, annotated, config)
-    new = len(chosen.new_classes)
-    config = config.filled(rates_for(len(known), new, replayed=bool(replay)))
+    rates = rates_for(
+        len(known),
+        len(chosen.new_classes),
+        replayed=bool(replay),
+        whole_images=checkpoint.image_size is not None,
+    )
+    config = config.filled(rates)
     again = replay_plan(chosen.class_names, replay, known, config)
     job = FineTuneJob(
         checkpoint, chosen, again, config, device, run_folder, parent, team or Team()

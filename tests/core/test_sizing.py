@@ -10,8 +10,10 @@ import pytest
 from skimage import data
 from skimage.transform import resize
 
+from napari_maskrcnn.core.checkpoints import Checkpoint, read_checkpoint
 from napari_maskrcnn.core.dataset import object_size
 from napari_maskrcnn.core.detector import Detector, load_model
+from napari_maskrcnn.core.model_list import find_model
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.samples import nuclei_field
 from napari_maskrcnn.core.sizing import _contrast
@@ -44,6 +46,28 @@ def test_objects_of_any_size_are_measured(width: int) -> None:
 def test_one_large_object_on_an_empty_ground() -> None:
     """Magnified, the noise of the ground looks like many small ones."""
     assert found_size(data.cell()) == pytest.approx(128, rel=0.25)
+
+
+def used_to(usual_size: float) -> Detector:
+    checkpoint = read_checkpoint(find_model("nuclei"))
+    return Detector(
+        Checkpoint({**checkpoint.config, "usual_size": usual_size}, checkpoint.state),
+        "cpu",
+    )
+
+
+def test_the_size_that_a_model_learnt_from_comes_first() -> None:
+    """Small objects are there, too, as the wrinkles of a date are."""
+    image, small = field(100), field(20)
+    image[: len(small), : 2 * small.shape[1]] = np.tile(small, 2)
+    assert found_size(image) == pytest.approx(20, rel=0.25)
+    assert used_to(100).encode(image).object_size == pytest.approx(100, rel=0.25)
+
+
+@pytest.mark.parametrize("usual_size", [12.0, 48.0, 140.0])
+def test_a_usual_size_that_is_wrong_does_no_harm(usual_size: float) -> None:
+    encoding = used_to(usual_size).encode(field(24))
+    assert encoding.object_size == pytest.approx(24, rel=0.4)
 
 
 def test_boxes_that_the_search_found_are_not_looked_for_again() -> None:

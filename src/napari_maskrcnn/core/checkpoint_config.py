@@ -78,6 +78,12 @@ def object_size(config: Mapping[str, Any]) -> float | None:
     return None if size is None else float(size)
 
 
+def usual_size(config: Mapping[str, Any]) -> float | None:
+    """Return the object size in pixels of the images learnt from, None if not told."""
+    size = config.get("usual_size")
+    return None if size is None else float(size)
+
+
 def image_size(config: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return (shorter side, limit of the longer) that images are resized to, or None.
 
@@ -148,6 +154,7 @@ _REQUIRED: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "object_size": (_is_size, "a positive number"),
+    "usual_size": (_is_size, "a positive number"),
     "image_size": (_is_image_size, "the shorter side and the most of the longer one"),
     "keypoints": (_are_keypoints, "names, and bones as pairs of their positions"),
     "nms_threshold": (_is_fraction, "a number from 0 to 1"),

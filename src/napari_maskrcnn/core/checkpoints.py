@@ -21,6 +21,7 @@ from .checkpoint_config import (
     object_size,
     score_threshold,
     skeleton,
+    usual_size,
 )
 from .kinds import OutputKind, output_kind
 
@@ -70,6 +71,11 @@ class Checkpoint:
     def object_size(self) -> float | None:
         """Object size that images are rescaled to; None with an image size."""
         return object_size(self.config)
+
+    @property
+    def usual_size(self) -> float | None:
+        """Object size of the images that it learnt from; None where nobody said it."""
+        return usual_size(self.config)
 
     @property
     def image_size(self) -> tuple[int, int] | None:

@@ -94,6 +94,7 @@ class Detector:
         # One of the two is None.
         self.native_size = checkpoint.object_size
         self.image_size = checkpoint.image_size
+        self._usual_size = checkpoint.usual_size
         self.output_kind, self.skeleton = checkpoint.output_kind, checkpoint.skeleton
         self.name = name
         # Encodings are valid for every model with the same frozen part.
@@ -242,6 +243,7 @@ class Detector:
                     EncodeSettings(
                         self._ladder.window, HALO, self._ladder.precision, self.budget
                     ),
+                    self._usual_size,
                 )
             )
 

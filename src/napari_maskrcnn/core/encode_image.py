@@ -38,6 +38,7 @@ def encode_image(
     native_size: float | None,
     object_size: float | None,
     settings: EncodeSettings,
+    usual_size: float | None = None,
 ) -> Generator[Progress, None, Encoding]:
     """Encode a plane.
 
@@ -53,6 +54,8 @@ def encode_image(
         In pixels of the image; by default it is found.
     settings : EncodeSettings
         See there.
+    usual_size : float, optional
+        Where the search for the object size begins; see `sizing.estimate_object_size`.
 
     Yields
     ------
@@ -70,7 +73,9 @@ def encode_image(
     estimate = SizeEstimate(object_size or 0.0, object_size or 0.0)
     if object_size is None:
         estimate = yield from relay(
-            estimate_object_size(network, plane, native_size, settings.precision),
+            estimate_object_size(
+                network, plane, native_size, settings.precision, usual_size
+            ),
             lambda: Progress(0, 0, "Measuring the objects"),
         )
     if estimate.encoded is not None and settings.budget:

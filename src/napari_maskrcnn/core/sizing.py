@@ -78,6 +78,7 @@ def estimate_object_size(
     plane: NDArray[np.float32],
     native_size: float,
     precision: torch.dtype,
+    usual_size: float | None = None,
 ) -> Generator[None, None, SizeEstimate]:
     """Find the typical size of the objects in an image.
 
@@ -98,6 +99,10 @@ def estimate_object_size(
         Object size in network pixels at which the network is best.
     precision : torch.dtype
         Of the trunk.
+    usual_size : float, optional
+        The object size in pixels of the images that the network learnt from. It is
+        assumed first, and right if the objects found with it are of that size, however
+        few: for the wrinkles of a date a network of dates has a name too.
 
     Yields
     ------
@@ -109,10 +114,11 @@ def estimate_object_size(
     SizeEstimate
         Of the first assumed size where nothing was found.
     """
-    best, best_weight = SizeEstimate(ASSUMED_SIZES[0], ASSUMED_SIZES[0]), 0.0
+    sizes = ASSUMED_SIZES if usual_size is None else (usual_size, *ASSUMED_SIZES)
+    best, best_weight = SizeEstimate(sizes[0], sizes[0]), 0.0
     least_contrast = LEAST_CONTRAST * float(plane.mean(axis=2).std())
-    waiting, tried = deque(ASSUMED_SIZES), list[float]()
-    measured = ASSUMED_SIZES[0]
+    waiting, tried = deque(sizes), list[float]()
+    measured = sizes[0]
     while waiting:
         assumed = waiting.popleft()
         tried.append(assumed)
@@ -130,7 +136,7 @@ def estimate_object_size(
         close = _within(size / assumed, REUSED_FACTOR)
         estimate = SizeEstimate(size, assumed, seen.encoded if close else None)
         # The commonest size, or one that two passes agree on.
-        if many and assumed in (ASSUMED_SIZES[0], measured):
+        if (many and assumed in (sizes[0], measured)) or assumed == usual_size:
             return estimate
         weight = float((np.sqrt(seen.sides) * seen.scores * seen.contrast).sum())
         if weight > best_weight:

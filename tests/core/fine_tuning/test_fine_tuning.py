@@ -346,6 +346,8 @@ def test_the_result_compares_and_says_where_it_comes_from(
     assert found["parent"]["name"] == "tiny"
     assert found["parent"]["trunk_id"] == start.trunk_id
     assert found["objects"] == result.plan.objects
+    sizes = [item.object_size for item in result.plan.training]
+    assert result.checkpoint.usual_size == np.median(sizes)
     assert found["held_out"] == list(result.plan.held_out)
     assert found["metrics"]["after"] == result.after
     assert result.checkpoint.score_threshold == result.after["score_threshold"]

@@ -100,6 +100,7 @@ def test_c4_learns_with_conv5_in_its_heads(part: str, learns: set[str]) -> None:
     assert "roi_heads.box_head" in changed(old, new)
     assert (new.trunk_id == old.trunk_id) == (part == "heads")
     assert new.image_size == SIZE
+    assert new.usual_size is None
     Detector(new, "cpu").detect(photographs()[0].photograph, max_detections=3)
 
 

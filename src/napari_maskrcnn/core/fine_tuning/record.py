@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_maskrcnn.core.provenance import provenance
 
 if TYPE_CHECKING:
@@ -27,7 +29,11 @@ def record(
 ) -> dict[str, Any]:
     """Return the description and the provenance of the best model of a run."""
     number = sum(chosen.objects.values())
+    sizes = [item.object_size for item in chosen.training]
+    # Where the search for the object size begins from now on.
+    usual = {} if old.object_size is None else {"usual_size": float(np.median(sizes))}
     return {
+        **usual,
         "description": config.description
         or f"{parent or 'A model'}, fine-tuned on {number} objects "
         f"in {len(chosen.training)} images",

@@ -241,14 +241,15 @@ class Session(QObject):
             The ids in the layer; by default its pixels are asked.
         """
         self.commit()
-        if outcome.instances.has_masks:
-            self.showing.take_masks(
-                image, plane, outcome, recipe, keep_edited, one_of, ids
-            )
-            self._newest[image] = self.results
-        else:
-            self.showing.take_drawn(image, plane, outcome, recipe, keep_edited)
-            self._newest[image] = self.drawn
+        self._newest[image] = self.showing.take(
+            image,
+            plane,
+            outcome,
+            recipe,
+            keep_edited=keep_edited,
+            one_of=one_of,
+            ids=ids,
+        )
         if one_of == 1 or self.plane_of(image) == plane:
             self.shown_changed.emit()
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_maskrcnn.core.recipe import Recipe
     from napari_maskrcnn.viewer.drawn_results import DrawnResults
     from napari_maskrcnn.viewer.jobs import Outcome
-    from napari_maskrcnn.viewer.kept import Live, Record
+    from napari_maskrcnn.viewer.kept import Kept, Live, Record
     from napari_maskrcnn.viewer.layers import Plane
     from napari_maskrcnn.viewer.painting import PlaneRecord
     from napari_maskrcnn.viewer.results import Results
@@ -65,17 +65,25 @@ class Showing:
 
     # ---- a new result
 
-    def take_masks(
+    def take(
         self,
         image: Image,
         plane: Plane,
         outcome: Outcome,
         recipe: Recipe,
+        *,
         keep_edited: bool,
         one_of: int,
         ids: NDArray[np.int64] | None,
-    ) -> None:
-        """Keep a result with masks and paint it; see `Session.take`."""
+    ) -> Kept[Any]:
+        """Show a result and keep it; return where. See `Session.take`."""
+        if not outcome.instances.has_masks:
+            drawn = self._drawn.new_record(
+                image, plane, outcome, keep_edited=keep_edited
+            )
+            drawn.live(keep_edited=keep_edited).show(recipe)
+            self._drawn.keep(image, drawn)
+            return self._drawn
         labels = self._results.labels_of(image)
         count = len(outcome.instances) * one_of
         target = LabelsPlane(labels or self._add_labels(image, count), plane)
@@ -88,19 +96,7 @@ class Showing:
             # Undo would lead to an empty layer that nobody has seen.
             forget_history(target.layer)
         self._results.keep(image, record)
-
-    def take_drawn(
-        self,
-        image: Image,
-        plane: Plane,
-        outcome: Outcome,
-        recipe: Recipe,
-        keep_edited: bool,
-    ) -> None:
-        """Keep a result without masks and draw its boxes and keypoints."""
-        record = self._drawn.new_record(image, plane, outcome, keep_edited=keep_edited)
-        record.live(keep_edited=keep_edited).show(recipe)
-        self._drawn.keep(image, record)
+        return self._results
 
     def _add_labels(self, image: Image, count: int) -> Labels:
         viewer = self._viewer()

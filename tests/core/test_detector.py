@@ -13,6 +13,7 @@ from tiny_network import NATIVE_SIZE, tiny_checkpoint
 from torchvision.ops import box_iou
 
 from napari_maskrcnn.core.detector import Detector, load_model
+from napari_maskrcnn.core.encoding import rescale
 from napari_maskrcnn.core.images import image_plane
 from napari_maskrcnn.core.progress import Progress, exhaust
 from napari_maskrcnn.core.recipe import Recipe
@@ -50,7 +51,8 @@ def torchvision_result(
 
 
 @pytest.mark.parametrize("spread", [True, False])
-@pytest.mark.parametrize("shape", [(96, 128), (101, 77), (33, 150), (20, 20)])
+# Such that no side is rounded to whole strides.
+@pytest.mark.parametrize("shape", [(96, 128), (85, 77), (39, 83), (20, 20)])
 @pytest.mark.usefixtures("torchvisions_rounding")
 def test_the_result_is_torchvisions(shape: tuple[int, int], spread: bool) -> None:
     detector = Detector(
@@ -104,25 +106,34 @@ def test_detections_are_sorted_and_above_the_floor(
 def test_objects_come_back_in_pixels_of_the_image(
     detector: Detector, field: Sample
 ) -> None:
-    """An image twice as large with objects twice as large: boxes twice as large."""
-    image = field[0]
-    double = np.repeat(np.repeat(image, 2, axis=0), 2, axis=1)
-    assert detector.encode(double, object_size=48).network_shape == image.shape
-    small = detector.detect(image, object_size=24)
-    large = detector.detect(double, object_size=48)
-    assert large.image_shape == double.shape
+    """An image half as large with objects half as large: boxes half as large."""
+    half = image_plane(field[0])[::2, ::2]
+    image = rescale(half, field[0].shape).permute(1, 2, 0).numpy()
+    assert detector.encode(half, object_size=12).network_shape == image.shape[:2]
+    large = detector.detect(image, object_size=24)
+    small = detector.detect(half, object_size=12)
+    assert small.image_shape == half.shape[:2]
     best = small.boxes[0] * 2
-    assert np.abs(large.boxes - best).max(axis=1).min() < 3
+    assert np.abs(large.boxes - best).max(axis=1).min() < 0.5
+
+
+def test_large_objects_are_not_shrunk_more_than_need_be(detector: Detector) -> None:
+    """The network's own size is 24 pixels: larger ones are seen as they are."""
+    image = nuclei_field((160, 192), 5)[0]
+    shapes = [detector.encode(image, object_size=d).network_shape for d in (24, 36, 72)]
+    assert shapes == [(160, 192), (160, 192), (80, 96)]
 
 
 def test_segmenting_says_how_far_it_is(detector: Detector, field: Sample) -> None:
-    events = list(detector.segment(field[0]))
-    assert all(isinstance(event, Progress) for event in events)
-    assert [event.done for event in events[-1:]] == [events[-1].total]
-    messages = list(dict.fromkeys(event.message for event in events))
-    assert messages == [
-        "Preparing the image", "Measuring the objects", "Encoding", "Finding objects",
-    ]  # fmt: skip
+    for size in (None, 24):
+        events = list(detector.segment(field[0], Recipe(object_size=size)))
+        assert all(isinstance(event, Progress) for event in events)
+        assert [event.done for event in events[-1:]] == [events[-1].total]
+        messages = list(dict.fromkeys(event.message for event in events))
+        measuring = ["Measuring the objects"] if size is None else []
+        assert messages == [
+            "Preparing the image", *measuring, "Encoding", "Finding objects",
+        ]  # fmt: skip
 
 
 def test_stopping_leaves_no_mark(detector: Detector, field: Sample) -> None:

@@ -49,8 +49,9 @@ SIZE_WARNING = (
 class Detector:
     """A network that finds the objects of images.
 
-    A model with an object size sees images rescaled so that objects have that size, in
-    windows where they are large. A model with an image size sees each image whole, as
+    A model with an object size sees images rescaled so that objects have that size, or
+    up to half as large again (see `scaling.network_scale`), in windows where they are
+    large. A model with an image size sees each image whole, as
     torchvision resizes it, and gives what torchvision's forward gives: its caps and
     thresholds are left as they are.
 
@@ -94,7 +95,7 @@ class Detector:
         # One of the two is None.
         self.native_size = checkpoint.object_size
         self.image_size = checkpoint.image_size
-        self._usual_size = checkpoint.usual_size
+        self.usual_size = checkpoint.usual_size
         self.output_kind, self.skeleton = checkpoint.output_kind, checkpoint.skeleton
         self.name = name
         # Encodings are valid for every model with the same frozen part.
@@ -243,7 +244,7 @@ class Detector:
                     EncodeSettings(
                         self._ladder.window, HALO, self._ladder.precision, self.budget
                     ),
-                    self._usual_size,
+                    self.usual_size,
                 )
             )
 

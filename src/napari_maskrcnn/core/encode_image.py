@@ -18,7 +18,8 @@ from .encoding import (
     rescale,
 )
 from .progress import Progress, relay
-from .sizing import SizeEstimate, estimate_object_size, network_shape
+from .scaling import network_scale, network_shape
+from .sizing import SizeEstimate, estimate_object_size
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -113,7 +114,9 @@ def _reused(
 def _network_shape(
     plane: NDArray[np.float32], native_size: float, size: float
 ) -> tuple[int, int]:
-    shape = network_shape(plane.shape[:2], min(MAX_SCALE, native_size / size))
+    shape = network_shape(
+        plane.shape[:2], min(MAX_SCALE, network_scale(size, native_size))
+    )
     if shape[0] * shape[1] > MAX_NETWORK_PIXELS:
         raise ValueError(
             f"with an object size of {size:g} pixels this image of "

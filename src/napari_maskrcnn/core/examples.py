@@ -13,6 +13,7 @@ from skimage import measure
 from torch.nn import functional
 
 from .augmentation import Augmentation, augment_intensity, view_grid
+from .scaling import network_scale
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -46,7 +47,8 @@ def random_view(
     crop : int
         Side of the crop in pixels that the network sees.
     native_size : float or None
-        Object size, in the same pixels, around which the scale is jittered.
+        The network's own object size, in the same pixels; around the scale that goes
+        with it (see `scaling.network_scale`) the scale is jittered.
     augmentation : Augmentation
         How strongly.
     image_size : tuple of int, optional
@@ -92,7 +94,7 @@ def _scale(
         return float(min(shorter / min(height, width), limit / max(height, width)))
     if native_size is None:
         raise ValueError("a view needs an object size or an image size")
-    return native_size / item.object_size
+    return network_scale(item.object_size, native_size)
 
 
 def _values(

@@ -145,6 +145,7 @@ def _detect_in_window(
             grids,
             in_image,
             encoding.image_shape,
+            scale=encoding.scale,
             as_torchvision=encoding.object_size is None,
         )
     else:

@@ -230,6 +230,7 @@ class Prompter:
             grids,
             boxes,
             self.encoding.image_shape,
+            scale=self.encoding.scale,
             as_torchvision=self.encoding.object_size is None,
         )
         mask = masks[0]

@@ -13,6 +13,7 @@ from torchvision.ops import batched_nms
 
 from .box_head import find_boxes
 from .encoding import EncodedWindow, encode_window, rescale
+from .scaling import network_scale, network_shape
 from .tiling import Window
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def estimate_object_size(
                 measured = min(max(size, SMALLEST), LARGEST)
                 waiting.appendleft(measured)
             continue
-        close = _within(size / assumed, REUSED_FACTOR)
+        close = _within(network_scale(size, native_size) / scale, REUSED_FACTOR)
         estimate = SizeEstimate(size, assumed, seen.encoded if close else None)
         # The commonest size, or one that two passes agree on.
         if (many and assumed in (sizes[0], measured)) or assumed == usual_size:
@@ -198,23 +199,6 @@ def _contrast(
         ],
         np.float64,
     )
-
-
-def network_shape(image_shape: tuple[int, ...], scale: float) -> tuple[int, int]:
-    """Return the shape that an image is rescaled to.
-
-    Sides are rounded to whole strides where that hardly changes the shape: torchvision
-    would fill the rest of a stride with grey, which looks like nothing in the image.
-    """
-    if scale == 1:
-        return image_shape[0], image_shape[1]
-    height, width = (_side(length * scale) for length in image_shape[:2])
-    return height, width
-
-
-def _side(length: float) -> int:
-    whole = max(32, 32 * round(length / 32))
-    return whole if abs(whole - length) <= 0.04 * length else max(1, round(length))
 
 
 def _samples(plane: NDArray[np.float32], side: int) -> list[NDArray[np.float32]]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.recipe import Recipe
-from napari_maskrcnn.viewer.jobs import (
-    KeptEncoding,
-    LoadedModel,
-    Outcome,
-    segment_plane,
-)
+from napari_maskrcnn.viewer.encodings import EncodingKey, KeptEncoding
+from napari_maskrcnn.viewer.jobs import LoadedModel, Outcome, segment_plane
 from napari_maskrcnn.viewer.layers import Plane, PlaneSource
 from napari_maskrcnn.viewer.workers import describe_error
 
@@ -89,3 +85,33 @@ def test_new_heads_use_what_is_kept_of_the_old_ones(
     assert np.array_equal(fresh.instances.boxes, again.instances.boxes)
     # Another trunk makes encodings of its own.
     assert segment("trunk", kept).encoding is not first.encoding
+
+
+@pytest.mark.parametrize(
+    ("found", "usual", "fits"),
+    [
+        (24.0, 30.0, True),
+        # The old heads took the wrinkles of a date for objects.
+        (24.0, 140.0, False),
+        (140.0, 24.0, False),
+        (24.0, None, False),
+    ],
+)
+def test_a_size_that_other_heads_found_serves_if_objects_usually_have_it(
+    found: float, usual: float | None, fits: bool
+) -> None:
+    made = EncodingKey("trunk", "cpu", None, 12.0, None, "pixels")
+    kept = KeptEncoding(Sized(found), made)
+    assert kept.fits(made)
+    assert kept.fits(made._replace(usual_size=usual)) is fits
+    assert not kept.fits(made._replace(usual_size=usual, pixels="others"))
+    # A size that was asked for is another matter.
+    asked = made._replace(object_size=found, usual_size=None)
+    assert KeptEncoding(Sized(found), asked).fits(asked)
+    assert not kept.fits(asked)
+
+
+class Sized(NamedTuple):
+    """As much of an encoding as decides."""
+
+    object_size: float

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from napari_maskrcnn.core.instances import Instances
     from napari_maskrcnn.core.recipe import Recipe
+    from napari_maskrcnn.viewer.encodings import EncodingKey
     from napari_maskrcnn.viewer.layers import Plane
 
 # The overlap with what a person decided from which on a detection is left out.
@@ -106,7 +107,7 @@ class DrawnRecord:
         Shape (M, 4), xyxy: boxes that a person kept or deleted in earlier runs.
     encoding : object
         The detector's encoding of the plane, while the memory budget allows.
-    encoded_as : tuple
+    encoded_as : EncodingKey or None
         What the encoding depends on.
     recipe : Recipe or None
         What the plane was last drawn with.
@@ -118,7 +119,7 @@ class DrawnRecord:
     settled: set[int] = field(default_factory=set)
     decided: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 4)))
     encoding: Any = None
-    encoded_as: tuple[Any, ...] = ()
+    encoded_as: EncodingKey | None = None
     recipe: Recipe | None = None
 
     def count(self) -> int:

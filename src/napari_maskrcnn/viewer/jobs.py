@@ -5,7 +5,6 @@ torch is imported inside the generator, never before: see `viewer.torch_start`.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Semaphore
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core.progress import Progress, relay
 from napari_maskrcnn.core.steady import Pace, SteadySize, frame_words
+from napari_maskrcnn.viewer.encodings import KeptEncoding, encoding_key
 from napari_maskrcnn.viewer.layers import PlaneSource
 from napari_maskrcnn.viewer.torch_start import import_torch
 from napari_maskrcnn.viewer.warm_up import warm_up_drawing
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from napari_maskrcnn.core.instances import Instances
     from napari_maskrcnn.core.recipe import Recipe
+    from napari_maskrcnn.viewer.encodings import EncodingKey
     from napari_maskrcnn.viewer.layers import Plane
     from napari_maskrcnn.viewer.painting import PlaneRecord
 
@@ -53,23 +54,11 @@ class LoadedModel:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptEncoding:
-    """An encoding of an earlier run, if it is still there, and what it depends on."""
-
-    encoding: Any
-    encoded_as: tuple[Any, ...]
-
-    def fits(self, encoded_as: tuple[Any, ...]) -> bool:
-        """Whether it is there and depends on the same."""
-        return self.encoding is not None and self.encoded_as == encoded_as
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """The result of `segment_plane`: `instances` are unfiltered."""
 
     encoding: Any
-    encoded_as: tuple[Any, ...]
+    encoded_as: EncodingKey | None
     instances: Instances
 
     @property
@@ -268,23 +257,3 @@ def _segmented(
         return Outcome(kept.encoding, encoded_as, instances)
     encoding, instances = yield from detector.segment(image, recipe)
     return Outcome(encoding, encoded_as, instances)
-
-
-def encoding_key(detector: Any, recipe: Recipe, image: NDArray[Any]) -> tuple[Any, ...]:
-    """Return what an encoding depends on: the trunk first, the pixels last."""
-    # Not the model's name: one whose heads were fine-tuned can use what is kept.
-    return (
-        detector.trunk_id,
-        recipe.device,
-        recipe.object_size,
-        recipe.channel,
-        _digest(image),
-    )
-
-
-def _digest(image: NDArray[Any]) -> str:
-    """Return a hash of the pixels, which may have been changed in place."""
-    digest = hashlib.blake2b(digest_size=16, usedforsecurity=False)
-    digest.update(f"{image.shape} {image.dtype.str}".encode())
-    digest.update(image.tobytes())
-    return digest.hexdigest()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from napari_maskrcnn.core.instances import Instances
     from napari_maskrcnn.core.recipe import Recipe
+    from napari_maskrcnn.viewer.encodings import EncodingKey
 
 
 class Target(Protocol):
@@ -49,7 +50,7 @@ class Record(Protocol):
 
     instances: Instances
     encoding: Any
-    encoded_as: tuple[Any, ...]
+    encoded_as: EncodingKey | None
     recipe: Recipe | None
 
     @property
@@ -150,7 +151,7 @@ class Kept(Generic[R]):
         planes[record.target.plane] = record
         self._budget.keep(record)
 
-    def keep_encoding(self, record: R, encoding: Any, key: Any) -> None:
+    def keep_encoding(self, record: R, encoding: Any, key: EncodingKey | None) -> None:
         """Keep an encoding of a plane that another part of the plugin made."""
         record.encoding, record.encoded_as = encoding, key
         self._budget.keep(record)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from napari_maskrcnn.core.instances import Instances
     from napari_maskrcnn.core.recipe import Recipe
+    from napari_maskrcnn.viewer.encodings import EncodingKey
 
 # The share of a detection that must lie on hand-made ground for it to give way.
 GIVES_WAY = 0.5
@@ -59,8 +60,8 @@ class PlaneRecord:
         Shape (H, W): where a person changed or deleted objects of earlier runs.
     encoding : object
         The detector's encoding of the plane, while the memory budget allows.
-    encoded_as : tuple
-        What the encoding depends on: model, object size, channel, pixels.
+    encoded_as : EncodingKey or None
+        What the encoding depends on.
     recipe : Recipe or None
         What the plane was last painted with.
     said : DataFrame or None
@@ -73,7 +74,7 @@ class PlaneRecord:
     ledger: Ledger = field(default_factory=Ledger)
     decided: NDArray[np.bool_] | None = None
     encoding: Any = None
-    encoded_as: tuple[Any, ...] = ()
+    encoded_as: EncodingKey | None = None
     recipe: Recipe | None = None
     said: Any = None
 

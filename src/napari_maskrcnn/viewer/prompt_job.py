@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_maskrcnn.core.progress import Progress
-from napari_maskrcnn.viewer.jobs import KeptEncoding, encoding_key, load_detector
+from napari_maskrcnn.viewer.encodings import KeptEncoding, encoding_key
+from napari_maskrcnn.viewer.jobs import load_detector
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -112,16 +113,11 @@ def prompt_plane(
 def _fits(
     kept: KeptEncoding, detector: Any, source: PlaneSource, recipe: Recipe
 ) -> bool:
-    """Whether an encoding is of this model and, as far as that is quick, this image.
-
-    Object size and channel may be other ones: prompts work on what was seen last.
-    """
-    image = np.zeros(0)
-    if _is_small(source):
-        image = source.read()
+    """Whether an encoding is of this model and, as far as that is quick, this image."""
+    quick = _is_small(source)
+    image = source.read() if quick else np.zeros(0)
     key = encoding_key(detector, recipe, image)
-    same_pixels = kept.encoded_as[-1] == key[-1] or not image.size
-    return kept.encoded_as[0] == key[0] and same_pixels
+    return kept.fits_prompts(key, same_pixels=quick)
 
 
 def _is_small(source: PlaneSource) -> bool:

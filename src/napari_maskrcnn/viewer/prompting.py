@@ -20,7 +20,8 @@ from napari_maskrcnn.core.placing import object_ids_under, place
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.viewer.approved import with_approved
 from napari_maskrcnn.viewer.edits import apply, check_editable, free_id
-from napari_maskrcnn.viewer.jobs import KeptEncoding, Outcome
+from napari_maskrcnn.viewer.encodings import KeptEncoding
+from napari_maskrcnn.viewer.jobs import Outcome
 from napari_maskrcnn.viewer.layers import current_plane, plane_source, widen
 from napari_maskrcnn.viewer.ledger import Edits
 from napari_maskrcnn.viewer.pointing import POINT, Pointer

@@ -96,7 +96,7 @@ def _record(
     record = session.results.records_of(image).get(plane)
     if record is None:
         shape = (saved.label_image.shape[0], saved.label_image.shape[1])
-        nothing = Outcome(None, (), empty_instances(shape, names))
+        nothing = Outcome(None, None, empty_instances(shape, names))
         session.take(image, plane, nothing, Recipe())
         record = session.results.records_of(image)[plane]
     return record

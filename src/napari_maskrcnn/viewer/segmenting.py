@@ -23,9 +23,9 @@ import numpy as np
 from qtpy.QtCore import QObject
 
 from napari_maskrcnn.core.steady import rate_words
+from napari_maskrcnn.viewer.encodings import KeptEncoding
 from napari_maskrcnn.viewer.features import has_table
 from napari_maskrcnn.viewer.jobs import (
-    KeptEncoding,
     Outcome,
     PlaneDone,
     PlanesJob,

@@ -454,6 +454,14 @@ def test_what_is_recommended() -> None:
     assert mixed.train == "all"
     assert "AP 0.65" in mixed.sentence
     assert recommend(0.9, {"ap50": 0.6, "ap50_any_class": 0.65}).train == "heads"
+    done = {"ap50": 0.21, "ap50_any_class": 0.65}
+    assert recommend(0.9, done, trained="all").sentence.endswith("train longer")
+    done = {"ap50": 0.21, "ap50_any_class": 0.3}
+    assert "more images" in recommend(0.9, done, trained="all").sentence
+    done = {"ap50": 0.81, "ap50_any_class": 0.88}
+    good = recommend(0.3, done, trained="all")
+    assert good.train == "heads"
+    assert "more of the same kind" in good.sentence
     assert recommend(0.9, found=0.6).train == "heads"
     different = recommend(0.9, found=0.3)
     assert different.train == "all"

@@ -66,6 +66,7 @@ def recommend(
     proposed: float,
     after: Mapping[str, float] | None = None,
     *,
+    trained: str = "",
     new_classes: int = 0,
     told_apart: float | None = None,
     found: float | None = None,
@@ -84,12 +85,14 @@ def recommend(
         See `Judge.proposed`.
     after : mapping, optional
         The figures of a model that was fine-tuned.
+    trained : str
+        What of it was, a key of `config.PARTS`.
     new_classes : int
         How many classes the old model does not know.
     told_apart, found : float, optional
         See `Recommendation`.
     """
-    train, sentence = _after(after or {})
+    train, sentence = _after(after or {}, trained)
     if not train and new_classes and told_apart is not None:
         train, sentence = _by_classes(new_classes, told_apart, found)
     if not train and not new_classes:
@@ -99,13 +102,25 @@ def recommend(
     return Recommendation(train, proposed, sentence, told_apart, found)
 
 
-def _after(after: Mapping[str, float]) -> tuple[str, str]:
+def _after(after: Mapping[str, float], trained: str) -> tuple[str, str]:
     any_class, right = after.get("ap50_any_class", 0.0), after.get("ap50", 0.0)
-    if any_class - right < MIXED_UP:
+    everything = trained == "all"
+    if any_class - right >= MIXED_UP:
+        more = "" if everything else ", or the whole network"
+        return "all", (
+            f"Objects are found (AP {any_class:.2f}) but their classes mixed up "
+            f"(AP {right:.2f}): train longer{more}"
+        )
+    if not everything:
         return "", ""
-    return "all", (
-        f"Objects are found (AP {any_class:.2f}) but their classes mixed up "
-        f"(AP {right:.2f}): train longer, or the whole network"
+    if any_class < ENOUGH_FOUND:
+        return "all", (
+            f"Few of the objects are found (AP {any_class:.2f}): train longer, or on "
+            "more images"
+        )
+    return "heads", (
+        f"Objects are found (AP {any_class:.2f}): for more of the same kind, the heads "
+        "are enough"
     )
 
 

@@ -171,7 +171,9 @@ class FineTuneJob:
     @property
     def recommendation(self) -> Recommendation:
         """What to train; see there."""
-        return recommend(self.state.before[PROPOSED], self.after)
+        return recommend(
+            self.state.before[PROPOSED], self.after, trained=self.config.train
+        )
 
     def look_at_ground(self) -> Generator[None, None, None]:
         """Ask the old model which unreviewed ground is background, if it is asked."""

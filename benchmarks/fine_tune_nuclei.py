@@ -1,16 +1,18 @@
-"""Teach a model stained tissue from few images, or from a part of their objects.
+r"""Teach a model stained tissue from few images, or from a part of their objects.
 
-    python benchmarks/fine_tune_nuclei.py --model FILE --images 1 2 4 8 --scratch
-    python benchmarks/fine_tune_nuclei.py --model FILE --images 8 --partial
+    python benchmarks/fine_tune_nuclei.py --model FILE --images 1 2 4 8 \
+        --ways all scratch
+    python benchmarks/fine_tune_nuclei.py --model FILE \
+        --ways all third left-out background
 
 FILE is a checkpoint that was trained without stained tissue. Images to learn from are
 those of train, AP at IoU 0.5 is measured on all of val, apart for stained tissue and
 for fluorescence (nuclei set, BBBC038, CC0), and on the stained tissue of train that
-nothing was learnt from: val has only eight such images. With --partial the same images
-are learnt from four times: all objects reviewed; every third object; the same with all
-that was not reviewed left out; and the same with all of it taken for background. With
---scratch a network starts from random weights and learns from the same images for as
-much time of the processor, which does not depend on what else the machine does.
+nothing was learnt from: val has only eight such images. The ways to learn from the same
+images: all objects reviewed; every third object; the same with all that was not
+reviewed left out; the same with all of it taken for background; and from scratch, where
+a network starts from random weights and learns from all objects for as much time of the
+processor as the way before it (or --seconds), whatever else the machine does.
 """
 
 from __future__ import annotations
@@ -42,24 +44,28 @@ if TYPE_CHECKING:
 # From which the time of a step is taken.
 MEASURED_STEPS = 5
 
+WAYS = ("all", "third", "left-out", "background", "scratch")
+
 
 def main() -> None:
     """Print a line of figures for each way to learn."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=DATA)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--images", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--images", type=int, nargs="+", default=[8])
     parser.add_argument("--train", default="heads")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--replay", type=int, default=0, help="Fluorescence images")
     parser.add_argument("--set", default="{}", help="JSON of further settings")
-    parser.add_argument("--partial", action="store_true")
-    parser.add_argument("--scratch", action="store_true")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=["all"])
+    parser.add_argument("--seconds", type=float, help="Time of scratch, if it is first")
     parser.add_argument("--val", type=int, help="Fluorescence images to measure with")
     parser.add_argument("--rest", type=int, default=24, help="Tissue not learnt from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
+    if options.ways[0] == "scratch" and options.seconds is None:
+        parser.error("scratch takes the time of the way before it, or --seconds")
     if not options.folder.is_dir():
         print(f"{options.folder} is not there: nothing is measured")
         return
@@ -85,36 +91,36 @@ def main() -> None:
     kept = {name: {} for name in sets} if options.train == "heads" else None
     print("as it is:", figures(start, sets, kept), flush=True)
     for count in options.images:
-        items = order[:count]
-        ways = {"all objects": (items, config)}
-        if options.partial:
-            third = [every_third(item, UNREVIEWED) for item in items]
-            ways["a third reviewed"] = third, config
-            ways["the rest left out"] = third, replace(config, sure_ground=False)
-            background = [every_third(item, 0) for item in items]
-            ways["the rest as background"] = background, config
-        for name, (chosen, settings) in ways.items():
+        spent = options.seconds
+        for way in options.ways:
             began = time.process_time()
-            result = exhaust(
-                fine_tune(start, chosen, settings, device="cpu", replay=replay)
-            )
+            if way == "scratch":
+                made = from_nothing(start, order[:count], spent, options.seed)
+            else:
+                items, settings = told(way, order[:count], config)
+                made = exhaust(
+                    fine_tune(start, items, settings, device="cpu", replay=replay)
+                ).checkpoint
             spent = time.process_time() - began
-            text = figures(result.checkpoint, sets, kept)
-            print(f"{count} images, {name}, {spent:.0f} s: {text}", flush=True)
-        if options.scratch:
-            made = from_nothing(start, items, spent, options.seed)
-            text = figures(made, sets, None)
-            print(f"{count} images, from nothing: {text}", flush=True)
+            text = figures(made, sets, None if way == "scratch" else kept)
+            print(f"{count} images, {way}, {spent:.0f} s: {text}", flush=True)
+
+
+def told(
+    way: str, items: list[AnnotatedImage], config: FineTuneConfig
+) -> tuple[list[AnnotatedImage], FineTuneConfig]:
+    """What of `items` is told, and the settings to learn from it with."""
+    if way == "all":
+        return items, config
+    rest = 0 if way == "background" else UNREVIEWED
+    third = [every_third(item, rest) for item in items]
+    return third, replace(config, sure_ground=way != "left-out")
 
 
 def every_third(item: AnnotatedImage, rest: int) -> AnnotatedImage:
     """Keep every third object; all that was not reviewed becomes `rest`."""
     kept = (item.label_image > 0) & (item.label_image % 3 == 1)
-    if rest == UNREVIEWED:
-        return replace(
-            item, label_image=np.where(kept, item.label_image, np.int32(UNREVIEWED))
-        )
-    return replace(item, label_image=np.where(kept, item.label_image, np.int32(0)))
+    return replace(item, label_image=np.where(kept, item.label_image, np.int32(rest)))
 
 
 def figures(

@@ -39,6 +39,7 @@ from napari_maskrcnn.core.fine_tuning.team import Team
 from napari_maskrcnn.core.images import read_image
 from napari_maskrcnn.core.model_list import find_model
 from napari_maskrcnn.core.progress import exhaust
+from napari_maskrcnn.core.scaling import network_scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -191,7 +192,7 @@ def tensors(
     item: AnnotatedImage, native_size: float
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Rescale an image and its labels to what the network knows."""
-    scale = native_size / item.object_size
+    scale = network_scale(item.object_size, native_size)
     pixels = torch.from_numpy(item.image.astype("float32")).permute(2, 0, 1)
     image = functional.interpolate(
         pixels[None], scale_factor=scale, mode="bilinear", antialias=True

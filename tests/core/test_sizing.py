@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
+
+from napari_maskrcnn.core import sizing
 
 import numpy as np
 import pytest
@@ -68,6 +71,24 @@ def test_the_size_that_a_model_learnt_from_comes_first() -> None:
 def test_a_usual_size_that_is_wrong_does_no_harm(usual_size: float) -> None:
     encoding = used_to(usual_size).encode(field(24))
     assert encoding.object_size == pytest.approx(24, rel=0.4)
+
+
+def test_nearly_the_same_size_is_not_assumed_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scales: list[float] = []
+    look = sizing._look
+
+    def counted(network: Any, plane: Any, scale: float, *rest: Any) -> Any:
+        scales.append(scale)
+        return look(network, plane, scale, *rest)
+
+    monkeypatch.setattr(sizing, "_look", counted)
+    for usual_size, expected in ((130.0, 4), (38.0, 5)):
+        scales.clear()
+        used_to(usual_size).encode(np.zeros((64, 64)))
+        assert len(scales) == expected
+        assert scales[0] == 33 / usual_size
 
 
 def test_boxes_that_the_search_found_are_not_looked_for_again() -> None:

@@ -115,7 +115,7 @@ def estimate_object_size(
     SizeEstimate
         Of the first assumed size where nothing was found.
     """
-    sizes = ASSUMED_SIZES if usual_size is None else (usual_size, *ASSUMED_SIZES)
+    sizes = _assumed(usual_size)
     best, best_weight = SizeEstimate(sizes[0], sizes[0]), 0.0
     least_contrast = LEAST_CONTRAST * float(plane.mean(axis=2).std())
     waiting, tried = deque(sizes), list[float]()
@@ -143,6 +143,14 @@ def estimate_object_size(
         if weight > best_weight:
             best, best_weight = estimate, weight
     return best
+
+
+def _assumed(usual_size: float | None) -> tuple[float, ...]:
+    """The sizes to assume, one after the other; two that are nearly equal tell one."""
+    if usual_size is None:
+        return ASSUMED_SIZES
+    others = (x for x in ASSUMED_SIZES if not _within(x / usual_size, REUSED_FACTOR))
+    return usual_size, *others
 
 
 def _within(ratio: float, factor: float) -> bool:

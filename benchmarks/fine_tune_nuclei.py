@@ -94,16 +94,21 @@ def main() -> None:
         spent = options.seconds
         for way in options.ways:
             began = time.process_time()
+            verdict = ""
             if way == "scratch":
                 made = from_nothing(start, order[:count], spent, options.seed)
             else:
                 items, settings = told(way, order[:count], config)
-                made = exhaust(
+                result = exhaust(
                     fine_tune(start, items, settings, device="cpu", replay=replay)
-                ).checkpoint
+                )
+                made = result.checkpoint
+                # What a person is told, who has no other images to measure with.
+                before, after = result.before["ap50"], result.after["ap50"]
+                verdict = f" (held out: {before:.3f} to {after:.3f})"
             spent = time.process_time() - began
             text = figures(made, sets, None if way == "scratch" else kept)
-            print(f"{count} images, {way}, {spent:.0f} s: {text}", flush=True)
+            print(f"{count} images, {way}, {spent:.0f} s: {text}{verdict}", flush=True)
 
 
 def told(

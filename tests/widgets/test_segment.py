@@ -394,7 +394,7 @@ def test_it_fits_a_dock_of_320_pixels(
 def test_a_stack_is_segmented_plane_by_plane(
     viewer: Any, widget: SegmentWidget, field: NDArray[np.uint16], qtbot: QtBot
 ) -> None:
-    image = viewer.add_image(np.stack([field, field[::-1], field[:, ::-1]]))
+    image = viewer.add_image(np.stack([field[::-1], field[:, ::-1], field]))
     viewer.dims.set_current_step(0, 2)
     run(qtbot, widget)
     labels = widget.session.results.labels_of(image)

@@ -73,6 +73,13 @@ def test_a_usual_size_that_is_wrong_does_no_harm(usual_size: float) -> None:
     assert encoding.object_size == pytest.approx(24, rel=0.4)
 
 
+@pytest.mark.parametrize("shape", [(1, 300), (300, 1)])
+def test_a_line_of_noise_comes_to_an_end(shape: tuple[int, int]) -> None:
+    """Its boxes are as thin as it is: smaller than any size that is assumed."""
+    image = np.random.default_rng(0).random(shape)
+    assert starter().encode(image).image_shape == shape
+
+
 def test_nearly_the_same_size_is_not_assumed_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

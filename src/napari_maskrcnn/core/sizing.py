@@ -130,8 +130,10 @@ def estimate_object_size(
         size = _weighted_median(seen.sides, seen.scores)
         many = len(seen.sides) >= ENOUGH_OBJECTS
         if not _within(size / assumed, TRUSTED_FACTOR):
-            if many and not any(_within(size / x, TRUSTED_FACTOR) for x in tried):
-                measured = min(max(size, SMALLEST), LARGEST)
+            # Within the bounds first: what lies beyond them would be new for ever.
+            next_size = min(max(size, SMALLEST), LARGEST)
+            if many and not any(_within(next_size / x, TRUSTED_FACTOR) for x in tried):
+                measured = next_size
                 waiting.appendleft(measured)
             continue
         close = _within(network_scale(size, native_size) / scale, REUSED_FACTOR)

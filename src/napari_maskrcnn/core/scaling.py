@@ -33,7 +33,7 @@ def network_shape(image_shape: tuple[int, ...], scale: float) -> tuple[int, int]
 
     Sides are rounded to whole strides where that hardly changes the shape: the grey
     with which torchvision fills the rest of a stride looks like nothing in the image,
-    and one nucleus in ten of an image of 300 pixels was lost beside it.
+    and of 20 nuclei in an image of 300 pixels 3 were lost beside it.
 
     Parameters
     ----------

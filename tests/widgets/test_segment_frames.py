@@ -288,7 +288,8 @@ def test_a_layer_removed_in_the_middle_stops_the_run(
     film.stop_at = 2
     add_film(qtbot, widget, film)
     choose(widget, "All 6 frames")
-    run_until(qtbot, widget, lambda: "film instances" in viewer.layers)
+    run_until(qtbot, widget, lambda: "film instances" in viewer.layers
+              and 2 in film.read)  # fmt: skip
     viewer.layers.remove(which)
     assert not widget.session.jobs.running
     assert widget.status.level == "error"

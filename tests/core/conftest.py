@@ -54,11 +54,10 @@ def detector(checkpoint: Checkpoint) -> Detector:
 def torchvisions_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     """Masks as torchvision pastes them, for models of which ours are more exact."""
 
-    def rounded(*arguments: Any, **_: bool) -> Any:
+    def rounded(*arguments: Any, **_: Any) -> Any:
         return paste_masks(*arguments, as_torchvision=True)
 
-    for module in ("heads", "prompts"):
-        monkeypatch.setattr(f"napari_maskrcnn.core.{module}.paste_masks", rounded)
+    monkeypatch.setattr("napari_maskrcnn.core.heads.paste_masks", rounded)
 
 
 @pytest.fixture(scope="session")

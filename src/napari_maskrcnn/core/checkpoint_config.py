@@ -93,6 +93,14 @@ def image_size(config: Mapping[str, Any]) -> tuple[int, int] | None:
     return None if size is None else (int(size[0]), int(size[1]))
 
 
+def aligned_masks(config: Mapping[str, Any]) -> bool:
+    """Return whether a model learnt masks where they are, not as torchvision cuts them.
+
+    See `core.mask_alignment`.
+    """
+    return bool(config.get("aligned_masks", False))
+
+
 def skeleton(config: Mapping[str, Any]) -> Skeleton | None:
     """Return names and bones of the keypoints; None for a network without."""
     keypoints = config.get("keypoints")
@@ -126,6 +134,10 @@ def _is_fraction(value: Any) -> bool:
     return isinstance(value, (int, float)) and 0 <= value <= 1
 
 
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 def _is_image_size(value: Any) -> bool:
     return (
         isinstance(value, (list, tuple))
@@ -156,6 +168,7 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "object_size": (_is_size, "a positive number"),
     "usual_size": (_is_size, "a positive number"),
     "image_size": (_is_image_size, "the shorter side and the most of the longer one"),
+    "aligned_masks": (_is_truth, "true or false"),
     "keypoints": (_are_keypoints, "names, and bones as pairs of their positions"),
     "nms_threshold": (_is_fraction, "a number from 0 to 1"),
     "score_threshold": (_is_fraction, "a number from 0 to 1"),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .atomic import replacing
 from .checkpoint_config import (
+    aligned_masks,
     checked_config,
     image_size,
     nms_threshold,
@@ -81,6 +82,11 @@ class Checkpoint:
     def image_size(self) -> tuple[int, int] | None:
         """What images are resized to, whatever is in them: (shorter side, limit)."""
         return image_size(self.config)
+
+    @property
+    def aligned_masks(self) -> bool:
+        """Whether its masks were learnt where they are; see `core.mask_alignment`."""
+        return aligned_masks(self.config)
 
     @property
     def output_kind(self) -> OutputKind:
@@ -154,6 +160,7 @@ class Checkpoint:
         if self.image_size is not None:
             shorter, limit = self.image_size
             network.transform.min_size, network.transform.max_size = (shorter,), limit
+        network.aligned_masks = self.aligned_masks
         network.eval()
         _learn_strides(network, architecture)
         return network

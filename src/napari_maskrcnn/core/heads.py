@@ -18,6 +18,7 @@ from .encoding import EncodedWindow, Encoding, computing, encode_window
 from .instances import Instances, empty_instances
 from .joining import concatenate, join, renumbered
 from .keypoint_head import keypoints_of
+from .mask_alignment import lag
 from .pasting import paste_masks
 from .progress import Progress, relay
 from .tiling import Window
@@ -25,6 +26,7 @@ from .tiling import Window
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from numpy.typing import NDArray
     from torch import Tensor
     from torchvision.models.detection import FasterRCNN, MaskRCNN
 
@@ -141,13 +143,7 @@ def _detect_in_window(
         grids = yield from _all_mask_grids(
             network, encoded, boxes, class_ids, encoding.precision
         )
-        masks, offsets = paste_masks(
-            grids,
-            in_image,
-            encoding.image_shape,
-            scale=encoding.scale,
-            as_torchvision=encoding.object_size is None,
-        )
+        masks, offsets = masks_in_image(network, encoding, grids, in_image)
     else:
         masks, offsets = (), np.floor(corners[:, 1::-1]).astype(np.int64)
     keypoints = None
@@ -192,6 +188,33 @@ def _all_mask_grids(
         )
         yield
     return torch.cat(chunks)
+
+
+def masks_in_image(
+    network: MaskRCNN, encoding: Encoding, grids: Tensor, in_image: Tensor
+) -> tuple[tuple[NDArray[np.uint8], ...], NDArray[np.int64]]:
+    """Paste the mask head's grids over boxes of the image; see `pasting.paste_masks`.
+
+    Parameters
+    ----------
+    network : MaskRCNN
+        That drew them.
+    encoding : Encoding
+        Of the image.
+    grids : Tensor
+        Shape (N, M, M), probabilities.
+    in_image : Tensor
+        Shape (N, 4), xyxy in pixels of the image.
+    """
+    behind = lag(network)
+    scale_y, scale_x = encoding.scale
+    return paste_masks(
+        grids,
+        in_image,
+        encoding.image_shape,
+        shift=(behind / scale_y, behind / scale_x),
+        as_torchvision=encoding.object_size is None,
+    )
 
 
 def _boxes_in_image(

@@ -27,20 +27,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-# Network pixels by which masks are moved down and to the right. torchvision cuts the
-# masks to learn from with an ``roi_align`` that takes a pixel's corner for its centre
-# (``project_masks_on_boxes``; ``aligned`` is False), so a head learns to draw them half
-# a pixel up and left of where they are; the boxes are right. Moved by all of it, masks
-# are cut at the box on two sides: half of it is best. Figures: docs/training.md.
-LAG = 0.25
-
-
 def paste_masks(
     mask_probs: Tensor,
     boxes: Tensor,
     image_shape: tuple[int, int],
     *,
-    scale: tuple[float, float] | None = None,
+    shift: tuple[float, float] = (0.0, 0.0),
     as_torchvision: bool = False,
 ) -> tuple[tuple[NDArray[np.uint8], ...], NDArray[np.int64]]:
     """Resize mask probabilities to their boxes.
@@ -53,9 +45,9 @@ def paste_masks(
         Shape (N, 4), xyxy in pixels of the image.
     image_shape : tuple of int
         (H, W); crops are cut at its edges.
-    scale : tuple of float, optional
-        (y, x), network pixels a pixel of the image: the grids are moved by ``LAG`` of
-        them. By default they are taken to lie where they should.
+    shift : tuple of float
+        (y, x), pixels of the image by which the grids are moved; see
+        `core.mask_alignment`.
     as_torchvision : bool
         Round the boxes to whole pixels as torchvision's ``paste_masks_in_image`` does,
         move nothing, and give the very pixels that it gives.
@@ -72,8 +64,8 @@ def paste_masks(
     # A ring of zeros: a mask fades out over half a cell beyond its box.
     padded, factor = expand_masks(mask_probs.float().cpu()[:, None], padding=1)
     corners = expand_boxes(boxes.float().cpu(), factor)
-    if scale is not None and not as_torchvision:
-        corners += torch.tensor([LAG / scale[1], LAG / scale[0]] * 2)
+    if not as_torchvision:
+        corners += torch.tensor([shift[1], shift[0]] * 2)
     paste = _paste_rounded if as_torchvision else _paste
     pasted = [
         paste(grid, box, image_shape)

@@ -19,9 +19,8 @@ from scipy import ndimage
 
 from .box_head import score_regions
 from .candidates import best_at, candidates, holds, unmoved
-from .heads import encode_again, mask_grids
+from .heads import encode_again, mask_grids, masks_in_image
 from .instances import FULL, Instances
-from .pasting import paste_masks
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -226,13 +225,7 @@ class Prompter:
         point: tuple[float, float] | None = None,
     ) -> Instances:
         boxes = torch.tensor(box[None], dtype=torch.float32)
-        masks, offsets = paste_masks(
-            grids,
-            boxes,
-            self.encoding.image_shape,
-            scale=self.encoding.scale,
-            as_torchvision=self.encoding.object_size is None,
-        )
+        masks, offsets = masks_in_image(self.network, self.encoding, grids, boxes)
         mask = masks[0]
         if clip:
             mask = clipped(mask, offsets[0], box)

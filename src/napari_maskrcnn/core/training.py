@@ -20,6 +20,7 @@ from .checkpoints import Checkpoint
 from .dataset import AnnotatedImage, sampling_weights
 from .devices import choose_device
 from .kinds import output_kind
+from .mask_alignment import aligned
 from .progress import relay
 from .training_batches import draw_batch, prefetched
 from .training_config import TrainConfig, learning_rate
@@ -214,7 +215,7 @@ def _step(
     torch.manual_seed(hash((config.seed, state.step)) % 2**63)
     images = [image.to(state.device, non_blocking=True) for image in batch[0]]
     targets = [
-        {key: value.to(state.device) for key, value in target.items()}
+        aligned({key: value.to(state.device) for key, value in target.items()})
         for target in batch[1]
     ]
     state.network.train()

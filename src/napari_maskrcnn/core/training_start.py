@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from .training_config import TrainConfig
 
+# Arguments that decide which proposals are learnt from; they are of no matter to any
+# weight.
+ONLY_LEARNING = ("rois_per_image", "box_iou")
+
 
 def checkpoint_config(config: TrainConfig) -> dict[str, Any]:
     """Return the configuration of the checkpoint that a run will give."""
@@ -30,6 +34,7 @@ def checkpoint_config(config: TrainConfig) -> dict[str, Any]:
         "architecture": {"name": config.architecture, "arguments": config.arguments},
         "class_names": list(config.class_names),
         "description": config.description,
+        "aligned_masks": True,
         **size,
     }
 
@@ -56,11 +61,10 @@ def first_weights(config: TrainConfig) -> Checkpoint | None:
 def _fixed_by_weights(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a checkpoint's configuration its weights do not fit without."""
     architecture = config["architecture"]
-    # How many proposals are learnt from is of no matter to any weight.
     arguments = {
         key: value
         for key, value in architecture["arguments"].items()
-        if key != "rois_per_image"
+        if key not in ONLY_LEARNING
     }
     return {
         "architecture": (architecture["name"], arguments),

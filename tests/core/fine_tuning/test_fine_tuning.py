@@ -36,6 +36,7 @@ from napari_maskrcnn.core.fine_tuning.config import FineTuneConfig, rates_for
 from napari_maskrcnn.core.fine_tuning.frozen_part import CutNetwork
 from napari_maskrcnn.core.fine_tuning.judging import Judge, scores
 from napari_maskrcnn.core.fine_tuning.state import read_best, read_history
+from napari_maskrcnn.core.mask_alignment import aligned
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.samples import nuclei_field
 
@@ -171,6 +172,29 @@ def test_kept_views_give_the_losses_of_fresh_ones(
             found[name] = {key: float(value.detach()) for key, value in terms.items()}
         assert found["kept"] == pytest.approx(found["fresh"], rel=0.02), part
         assert len(found["kept"]) == (3 if part == "heads" else 5)
+
+
+@pytest.mark.parametrize("is_aligned", [False, True])
+def test_masks_are_learnt_as_the_model_learnt_them(
+    start: Checkpoint, *, is_aligned: bool
+) -> None:
+    """A head that draws them half a pixel off goes on to; its results are moved."""
+    start = replace(start, config={**start.config, "aligned_masks": is_aligned})
+    image, label_image = nuclei_field((64, 64), 8)
+    pixels = torch.from_numpy(image.astype(np.float32) / image.max()).expand(3, -1, -1)
+    target = make_target(label_image.astype(np.int32), np.ones(99, np.int64))
+    cut = CutNetwork(start.build(), "heads", torch.float32)
+    output = cut.encode([pixels])
+    torch.manual_seed(0)
+    terms = cut.losses(output, (64, 64), [target])
+    torch.manual_seed(0)
+    given = [aligned(target) if is_aligned else target]
+    _, expected = cut.network.roi_heads(
+        output.levels, list(output.proposals), [(64, 64)], given
+    )
+    assert expected.keys() == terms.keys()
+    for key, value in expected.items():
+        torch.testing.assert_close(terms[key], value)
 
 
 def test_budgets_change_nothing(

@@ -11,6 +11,7 @@ import torch
 from torchvision.models.detection.image_list import ImageList
 
 from napari_maskrcnn.core.encoding import computing
+from napari_maskrcnn.core.mask_alignment import aligned, learns_aligned
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.reviewed import ReviewedOnly
 
@@ -185,6 +186,8 @@ class CutNetwork:
                 features = network.backbone.fpn(features)
             yield
         sizes, own = [size] * len(targets), list(targets)
+        if learns_aligned(network):
+            own = [aligned(target) for target in own]
         proposals, terms = list(output.proposals), {}
         if seed is not None:
             # torchvision's samplers draw from the global generator: no pause from here.

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from napari_maskrcnn.core import preload  # noqa: F401
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from .checkpoints import Checkpoint, read_checkpoint
 from .devices import choose_device, inference_precision, memory_format
@@ -22,14 +18,14 @@ from .prompts import Prompter, WindowMemory
 from .recipe import MAX_DETECTIONS, NMS_CEILING, SCORE_FLOOR, Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
+    import torch
     from numpy.typing import ArrayLike
 
     from .instances import Instances
 
-Result = TypeVar("Result")
 DEFAULT_BUDGET = 1024 * 2**20
 # Candidates less likely than this, or that overlap more with a likelier one, are not
 # worth the box head's time. With 0.05, 0.7 and 8 proposals an object a third more time
@@ -248,7 +244,7 @@ class Detector:
                 )
             )
 
-        encoding = yield from self._with_ladder(attempt, warnings)
+        encoding = yield from self._ladder.climb_down(attempt, self._place, warnings)
         return replace(encoding, warnings=tuple(warnings))
 
     def detect_steps(
@@ -263,13 +259,13 @@ class Detector:
             return (
                 yield from detect_in_encoding(
                     self.network,
-                    self._on_device(encoding),
+                    self._ladder.moved(encoding),
                     self.class_names,
                     self.skeleton,
                 )
             )
 
-        instances = yield from self._with_ladder(attempt, warnings)
+        instances = yield from self._ladder.climb_down(attempt, self._place, warnings)
         return replace(
             instances,
             score_threshold=self.score_threshold,
@@ -317,7 +313,7 @@ class Detector:
         def attempt() -> Generator[Progress, None, Instances]:
             prompter = Prompter(
                 self.network,
-                self._on_device(encoding),
+                self._ladder.moved(encoding),
                 self.class_names,
                 self._windows,
             )
@@ -325,48 +321,7 @@ class Detector:
                 return (yield from prompter.box(box, class_id))
             return (yield from prompter.point(point or (), class_id))
 
-        return (yield from self._with_ladder(attempt, []))
-
-    def _with_ladder(
-        self,
-        attempt: Callable[[], Generator[Progress, None, Result]],
-        warnings: list[str],
-    ) -> Generator[Progress, None, Result]:
-        """Run a piece of work, again and more frugally while memory runs out."""
-        while True:
-            try:
-                return (yield from attempt())
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not self._ladder.is_out_of_memory(error):
-                    raise
-                # Raises the error again once the last rung is reached.
-                message = self._ladder.step_down(error)
-            # Outside the handler: its traceback keeps the large tensors alive.
-            self._place()
-            warnings.append(message)
-
-    def _on_device(self, encoding: Encoding) -> Encoding:
-        """Move an encoding to where the network went when memory ran out."""
-        kept = [w for w in encoding.windows if w is not None]
-        if not kept or kept[0].proposals.device == self.device:
-            return replace(encoding, precision=self._ladder.precision)
-        return replace(
-            encoding,
-            windows=tuple(
-                window
-                and replace(
-                    window,
-                    features={
-                        key: value.to(self.device, torch.float32)
-                        for key, value in window.features.items()
-                    },
-                    proposals=window.proposals.to(self.device),
-                    found=None,
-                )
-                for window in encoding.windows
-            ),
-            precision=self._ladder.precision,
-        )
+        return (yield from self._ladder.climb_down(attempt, self._place, []))
 
 
 def load_model(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
 from napari_maskrcnn.core import preload  # noqa: F401
 
 import torch
@@ -9,6 +12,13 @@ import torch
 from .devices import inference_precision
 from .tiling import STRIDE
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from .encoding import Encoding
+    from .progress import Progress
+
+Result = TypeVar("Result")
 SMALLEST_WINDOW = 512
 # MPS and the CPU's allocator, worded by system, raise plain RuntimeErrors.
 _PHRASES = ("out of memory", "not enough memory", "can't allocate memory")
@@ -66,6 +76,58 @@ class MemoryLadder:
             self.precision = inference_precision(self.device)
             return f"Memory ran out on {name}: went on, more slowly, on the CPU"
         raise error
+
+    def climb_down(
+        self,
+        attempt: Callable[[], Generator[Progress, None, Result]],
+        place: Callable[[], None],
+        warnings: list[str],
+    ) -> Generator[Progress, None, Result]:
+        """Run a piece of work, again and more frugally while memory runs out.
+
+        Parameters
+        ----------
+        attempt : callable
+            The work, as a generator.
+        place : callable
+            Moves the network to the device of the new rung.
+        warnings : list of str
+            The sentences that tell the person are put here.
+        """
+        while True:
+            try:
+                return (yield from attempt())
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not self.is_out_of_memory(error):
+                    raise
+                # Raises the error again once the last rung is reached.
+                message = self.step_down(error)
+            # Outside the handler: its traceback keeps the large tensors alive.
+            place()
+            warnings.append(message)
+
+    def moved(self, encoding: Encoding) -> Encoding:
+        """Move an encoding to where the network went when memory ran out."""
+        kept = [window for window in encoding.windows if window is not None]
+        if not kept or kept[0].proposals.device == self.device:
+            return replace(encoding, precision=self.precision)
+        return replace(
+            encoding,
+            windows=tuple(
+                window
+                and replace(
+                    window,
+                    features={
+                        key: value.to(self.device, torch.float32)
+                        for key, value in window.features.items()
+                    },
+                    proposals=window.proposals.to(self.device),
+                    found=None,
+                )
+                for window in encoding.windows
+            ),
+            precision=self.precision,
+        )
 
     @property
     def _name(self) -> str:

@@ -7,6 +7,9 @@ from .tiling import STRIDE
 # Objects up to this much larger than the network's own size are not shrunk: beside
 # nuclei of 50 pixels lie some of 15. Figures: docs/training.md.
 LARGER = 1.5
+# Sizes within this factor are the same to a network: it learnt from objects up to about
+# twice as large and half as large as its own size.
+ALIKE = 1.5
 # Sides change by at most this part for the sake of whole strides.
 STRETCH = 0.125
 
@@ -50,3 +53,8 @@ def _side(length: float) -> int:
     whole = max(STRIDE, STRIDE * round(length / STRIDE))
     close = abs(whole - length) <= STRETCH * length
     return whole if close else max(1, round(length))
+
+
+def alike(size: float, other: float, factor: float = ALIKE) -> bool:
+    """Tell whether two sizes differ by no more than a factor, either way."""
+    return bool(1 / factor <= size / other <= factor)

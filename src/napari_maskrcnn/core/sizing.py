@@ -13,7 +13,7 @@ from torchvision.ops import batched_nms
 
 from .box_head import find_boxes
 from .encoding import EncodedWindow, encode_window, rescale
-from .scaling import network_scale, network_shape
+from .scaling import alike, network_scale, network_shape
 from .tiling import Window
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ SAMPLES = 3
 SURE_SCORE = 0.7
 OVERLAP = 0.3
 ENOUGH_OBJECTS = 5
-# A found size this close to the assumed one is trusted; else the next pass decides.
-TRUSTED_FACTOR = 1.5
+# A found size is trusted where it is like the one assumed; else the next pass decides.
 # This close, the pass itself serves as the encoding.
 REUSED_FACTOR = 1.3
 # What a pass measured is assumed next, within these bounds, in pixels.
@@ -129,14 +128,14 @@ def estimate_object_size(
             continue
         size = _weighted_median(seen.sides, seen.scores)
         many = len(seen.sides) >= ENOUGH_OBJECTS
-        if not _within(size / assumed, TRUSTED_FACTOR):
+        if not alike(size, assumed):
             # Within the bounds first: what lies beyond them would be new for ever.
             next_size = min(max(size, SMALLEST), LARGEST)
-            if many and not any(_within(next_size / x, TRUSTED_FACTOR) for x in tried):
+            if many and not any(alike(next_size, x) for x in tried):
                 measured = next_size
                 waiting.appendleft(measured)
             continue
-        close = _within(network_scale(size, native_size) / scale, REUSED_FACTOR)
+        close = alike(network_scale(size, native_size), scale, REUSED_FACTOR)
         estimate = SizeEstimate(size, assumed, seen.encoded if close else None)
         # The commonest size, or one that two passes agree on.
         if (many and assumed in (sizes[0], measured)) or assumed == usual_size:
@@ -151,12 +150,8 @@ def _assumed(usual_size: float | None) -> tuple[float, ...]:
     """The sizes to assume, one after the other; two that are nearly equal tell one."""
     if usual_size is None:
         return ASSUMED_SIZES
-    others = (x for x in ASSUMED_SIZES if not _within(x / usual_size, REUSED_FACTOR))
+    others = (x for x in ASSUMED_SIZES if not alike(x, usual_size, REUSED_FACTOR))
     return usual_size, *others
-
-
-def _within(ratio: float, factor: float) -> bool:
-    return 1 / factor <= ratio <= factor
 
 
 def _look(

@@ -6,14 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from napari_maskrcnn.core.scaling import alike
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_maskrcnn.core.recipe import Recipe
-
-# An object size that one model found serves another whose objects are usually within
-# this factor of it: networks see objects up to a factor of two from the usual one.
-LIKE_USUAL = 1.5
 
 
 class EncodingKey(NamedTuple):
@@ -67,8 +65,7 @@ class KeptEncoding:
         found = self.encoding.object_size
         if found is None or key.usual_size is None:
             return False
-        ratio = found / key.usual_size
-        return bool(1 / LIKE_USUAL <= ratio <= LIKE_USUAL)
+        return alike(found, key.usual_size)
 
     def fits_prompts(self, key: EncodingKey, *, same_pixels: bool) -> bool:
         """Whether prompts can be answered with it: on whatever was seen last.

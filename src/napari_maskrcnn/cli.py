@@ -122,15 +122,17 @@ def segment(
     from .core.detector import load_model
 
     detector = load_model(chosen.model, chosen.device)
-    failed = 0
+    failed = written = 0
     for event in segment_files(detector, paths, out, chosen, stack=stack):
         if isinstance(event, FileResult):
             progress_line("")
             failed += bool(event.error)
+            written += not event.error
             _report(event)
         else:
             progress_line(f"{event.done + 1}/{event.total} {event.message}")
-    typer.echo(f"Results are in {out}")
+    if written:
+        typer.echo(f"Results are in {out}")
     if failed:
         raise typer.Exit(1)
 
@@ -138,7 +140,8 @@ def segment(
 def _report(result: Any) -> None:
     found = result.frames or (result.instances,)
     if found[0] is None:
-        _fail(f"{result.path.name}: {result.error}")
+        name, error = result.path.name, result.error
+        _fail(error if error.startswith(name) else f"{name}: {error}")
         return
     size = result.object_size
     note = "" if size is None else f" (object size {size:.0f} px)"

@@ -104,7 +104,7 @@ def segment_files(
     For each image ``a.png``: ``a_labels.tif``, ``a_objects.csv`` and ``a_overlay.png``;
     for all: ``annotations.coco.json`` and ``recipe.json``. A model that gives boxes
     only has no label images to write, and its overlays show the boxes. A file that is
-    no image does not stop the others.
+    no image does not stop the others; where there is no other, nothing is written.
 
     Parameters
     ----------
@@ -140,6 +140,9 @@ def segment_files(
             result = FileResult(path, None, error=str(error))
         results.append(result)
         yield result
+    if all(result.error for result in results):
+        # What an earlier run wrote for the folder stays.
+        return results
     # With the numbers that were used: the model's own may be others some day.
     replace(
         recipe,

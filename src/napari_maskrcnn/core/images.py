@@ -209,6 +209,9 @@ def read_image(path: str | Path) -> NDArray[Any]:
         raise
     except Exception as error:
         first_line = str(error).strip().partition("\n")[0]
+        if str(path) in first_line:
+            # imageio speaks of backends and repeats the path.
+            first_line = "its format is not known"
         raise ValueError(
             f"{path.name} could not be read as an image: {first_line}"
         ) from error

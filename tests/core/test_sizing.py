@@ -51,6 +51,11 @@ def test_one_large_object_on_an_empty_ground() -> None:
     assert found_size(data.cell()) == pytest.approx(128, rel=0.25)
 
 
+def test_a_few_objects_between_two_sizes_that_are_assumed() -> None:
+    """Four coins of 37 pixels: too few to look again, and neither 24 nor 60."""
+    assert found_size(data.coins()[:128, :128]) == pytest.approx(37, rel=0.2)
+
+
 def used_to(usual_size: float) -> Detector:
     checkpoint = read_checkpoint(find_model("nuclei"))
     return Detector(

@@ -112,10 +112,13 @@ def estimate_object_size(
     Returns
     -------
     SizeEstimate
-        Of the first assumed size where nothing was found.
+        Of the first assumed size where nothing was found, and of what the weightiest
+        pass measured where none is trusted.
     """
     sizes = _assumed(usual_size)
     best, best_weight = SizeEstimate(sizes[0], sizes[0]), 0.0
+    # Of a few objects between two assumed sizes no pass is to be trusted.
+    other, other_weight = best, 0.0
     least_contrast = LEAST_CONTRAST * float(plane.mean(axis=2).std())
     waiting, tried = deque(sizes), list[float]()
     measured = sizes[0]
@@ -128,22 +131,24 @@ def estimate_object_size(
             continue
         size = _weighted_median(seen.sides, seen.scores)
         many = len(seen.sides) >= ENOUGH_OBJECTS
+        weight = float((np.sqrt(seen.sides) * seen.scores * seen.contrast).sum())
         if not alike(size, assumed):
             # Within the bounds first: what lies beyond them would be new for ever.
             next_size = min(max(size, SMALLEST), LARGEST)
             if many and not any(alike(next_size, x) for x in tried):
                 measured = next_size
                 waiting.appendleft(measured)
+            if weight > other_weight:
+                other, other_weight = SizeEstimate(next_size, assumed), weight
             continue
         close = alike(network_scale(size, native_size), scale, REUSED_FACTOR)
         estimate = SizeEstimate(size, assumed, seen.encoded if close else None)
         # The commonest size, or one that two passes agree on.
         if (many and assumed in (sizes[0], measured)) or assumed == usual_size:
             return estimate
-        weight = float((np.sqrt(seen.sides) * seen.scores * seen.contrast).sum())
         if weight > best_weight:
             best, best_weight = estimate, weight
-    return best
+    return best if best_weight else other
 
 
 def _assumed(usual_size: float | None) -> tuple[float, ...]:

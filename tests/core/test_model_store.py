@@ -36,6 +36,7 @@ PROVENANCE: dict[str, Any] = {
     "objects": {"disc": 7, "ring": 2},
     "metrics": {"before": {"ap50": 0.25}, "after": {"ap50": 0.5, "ap75": 0.125}},
 }
+CARD = {"For": "Discs and rings.", "Fails": "On squares."}
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def mine(store: Path) -> Path:
     start = tiny_checkpoint()
-    config = {**start.config, "provenance": PROVENANCE}
+    config = {**start.config, "provenance": PROVENANCE, "card": CARD}
     path = store / "mine.safetensors"
     write_checkpoint(path, Checkpoint(config, start.state))
     run_folder("mine").mkdir()
@@ -66,12 +67,15 @@ def test_details_come_from_the_provenance() -> None:
     assert found.before == {"ap50": 0.25}
     assert found.after == {"ap50": 0.5, "ap75": 0.125}
     assert found.size == found.entry.path.stat().st_size
+    assert found.card == CARD
 
 
 def test_the_bundled_model_has_details_too(store: Path) -> None:
     bundled = [x for x in list_details() if x.entry.bundled]
     assert bundled
     assert all(x.images > 0 and x.after and not x.before for x in bundled)
+    for one in bundled:
+        assert one.card.keys() >= {"For", "Fails", "Data", "Licence", "Time", "AP"}
 
 
 @pytest.mark.parametrize(

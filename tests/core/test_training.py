@@ -13,7 +13,6 @@ import pytest
 import torch
 from tiny_network import ARCHITECTURE
 
-from napari_maskrcnn.core.architectures import small_fpn
 from napari_maskrcnn.core.augmentation import Augmentation
 from napari_maskrcnn.core.checkpoints import write_checkpoint
 from napari_maskrcnn.core.dataset import (
@@ -27,7 +26,7 @@ from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.samples import nuclei_field
 from napari_maskrcnn.core.training import TrainConfig, learning_rate, split, train
 from napari_maskrcnn.core.training_batches import draw_batch
-from napari_maskrcnn.core.training_start import start
+from napari_maskrcnn.core.training_start import checkpoint_config, start
 from napari_maskrcnn.core.validation import SCORE_THRESHOLDS
 
 if TYPE_CHECKING:
@@ -218,11 +217,20 @@ def test_a_run_begins_with_the_weights_of_a_checkpoint(
     with pytest.raises(ValueError, match="architecture, class_names differ"):
         run(annotated, replace(further, class_names=("cell",), arguments=other))
     # Those of the same network at another size, and with other proposals, are not.
-    other = {**CONFIG.arguments, "rois_per_image": 12, "box_iou": 0.6}
+    other = {**CONFIG.arguments, "rois_per_image": 12}
     found = run(annotated, replace(further, native_size=30.0, arguments=other))
     assert found.config["object_size"] == 30
     with pytest.raises(ValueError, match="no model named 'nothing'"):
         run(annotated, replace(further, start_from="nothing"))
+
+
+def test_a_model_card_goes_into_the_checkpoint() -> None:
+    card = {"For": "Nuclei.", "Fails": "On tissue."}
+    config = TrainConfig.from_dict({**CONFIG.to_dict(), "card": card})
+    assert checkpoint_config(config)["card"] == card
+    assert "card" not in checkpoint_config(CONFIG)
+    with pytest.raises(ValueError, match="card must be sentences by their headings"):
+        replace(CONFIG, card={"AP": 0.8})
 
 
 def test_masks_are_learnt_where_they_are(
@@ -243,18 +251,6 @@ def test_masks_are_learnt_where_they_are(
     assert moved == pytest.approx({key: first[key] for key in moved})
     assert moved.pop("loss_mask") != pytest.approx(plain.pop("loss_mask"), rel=1e-6)
     assert moved == pytest.approx(plain)
-
-
-def test_a_proposal_counts_as_an_object_from_the_overlap_that_was_asked_for() -> None:
-    """0.55 is enough for the paper's 0.5, and ground where 0.6 is asked for."""
-    truth = [torch.tensor([[0.0, 0, 10, 10]])]
-    proposals = [torch.tensor([[0.0, 0, 10, 5.5], [0, 0, 10, 9]])]
-    for box_iou, expected in ((0.5, [2, 2]), (0.6, [0, 2])):
-        heads = small_fpn(3, box_iou=box_iou, **ARCHITECTURE["arguments"]).roi_heads
-        _, labels = heads.assign_targets_to_proposals(
-            proposals, truth, [torch.tensor([2])]
-        )
-        assert labels[0].tolist() == expected
 
 
 def test_the_loss_falls(annotated: list[AnnotatedImage]) -> None:

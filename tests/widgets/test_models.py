@@ -46,7 +46,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: None) -> Path
         "objects": {"disc": 7},
         "metrics": {"before": {"ap50": 0.25}, "after": {"ap50": 0.5}},
     }
-    config = {**start.config, "provenance": source}
+    config = {
+        **start.config, "provenance": source, "card": {"Fails": "On squares."},
+    }  # fmt: skip
     write_checkpoint(folder / "mine.safetensors", Checkpoint(config, start.state))
     monkeypatch.setenv("NAPARI_MASKRCNN_MODELS", str(folder))
     return folder
@@ -68,6 +70,7 @@ def test_the_table_tells_where_a_model_comes_from(widget: ModelsWidget) -> None:
     assert texts[6].endswith("MB")
     assert widget._item("nuclei").text(2) == "comes with the package"
     assert "0.25 with nuclei" in widget.details_label.text()
+    assert "Fails: On squares." in widget.details_label.text()
 
 
 def test_bundled_models_stay(widget: ModelsWidget) -> None:

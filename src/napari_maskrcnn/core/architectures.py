@@ -52,7 +52,6 @@ def small_fpn(
     aspect_ratios: Sequence[float] = (0.5, 1.0, 2.0),
     mask_layers: int = 3,
     rois_per_image: int = 128,
-    box_iou: float = 0.5,
 ) -> MaskRCNN:
     """Build the starter: a Mask R-CNN that a laptop's processor runs.
 
@@ -83,10 +82,6 @@ def small_fpn(
     rois_per_image : int
         Proposals an image that the heads learn from; a quarter of them are objects.
         torchvision's 512 would spend most of the time on these small heads.
-    box_iou : float
-        Intersection over union with an object from which on a proposal is learnt as
-        one, and below which as ground. The paper has 0.5: what the one box around two
-        equal objects side by side has with each of them.
     """
     body = torchvision.models.get_model(trunk, weights=None)
     layers = [f"layer{stage}" for stage in range(1, stages + 1)]
@@ -112,8 +107,6 @@ def small_fpn(
         mask_head=MaskRCNNHeads(channels, (channels,) * mask_layers, 1),
         mask_predictor=MaskRCNNPredictor(channels, channels, num_classes),
         box_batch_size_per_image=rois_per_image,
-        box_fg_iou_thresh=box_iou,
-        box_bg_iou_thresh=box_iou,
         # A crowded window holds a thousand objects, each with a few proposals.
         rpn_pre_nms_top_n_test=4000,
         rpn_post_nms_top_n_test=4000,

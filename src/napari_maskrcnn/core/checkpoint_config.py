@@ -110,6 +110,13 @@ def skeleton(config: Mapping[str, Any]) -> Skeleton | None:
     return Skeleton(tuple(keypoints["names"]), bones)
 
 
+def is_card(value: Any) -> bool:
+    """Tell whether a value is a model card: sentences by their headings."""
+    return isinstance(value, dict) and all(
+        isinstance(text, str) for pair in value.items() for text in pair
+    )
+
+
 def _is_architecture(value: Any) -> bool:
     return (
         isinstance(value, dict)
@@ -169,6 +176,7 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "usual_size": (_is_size, "a positive number"),
     "image_size": (_is_image_size, "the shorter side and the most of the longer one"),
     "aligned_masks": (_is_truth, "true or false"),
+    "card": (is_card, "sentences by their headings"),
     "keypoints": (_are_keypoints, "names, and bones as pairs of their positions"),
     "nms_threshold": (_is_fraction, "a number from 0 to 1"),
     "score_threshold": (_is_fraction, "a number from 0 to 1"),

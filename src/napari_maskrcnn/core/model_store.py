@@ -47,6 +47,8 @@ class ModelDetails:
         Figures such as "ap50" on what was held out, of its parent and of itself.
     size : int
         Bytes of the file, or of the download where the model is not here yet.
+    card : dict of str to str
+        What its makers say of it, by heading.
     published : dict of str to float
         Figures of its publisher, in percent, such as "box AP".
     """
@@ -59,6 +61,7 @@ class ModelDetails:
     before: dict[str, float]
     after: dict[str, float]
     size: int
+    card: dict[str, str] = field(default_factory=dict)
     published: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -97,6 +100,7 @@ def _details(entry: ModelEntry) -> ModelDetails:
         before=before,
         after=after,
         size=entry.size,
+        card=dict(config.get("card", {})),
         published=_numbers(source.get("published")),
     )
 

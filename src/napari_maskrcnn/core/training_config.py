@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .augmentation import Augmentation
+from .checkpoint_config import is_card
 from .checks import (
     check_at_least_one,
     check_crop,
@@ -71,6 +72,9 @@ class TrainConfig:
         Last part of the steps, in [0, 1], in which the images are changed half as much:
         the network settles on images as they are (as YOLOX ends; Ge et al. 2021). Not
         with ``minutes``, since a batch depends on the seed and the step alone.
+    card : dict of str to str
+        The model card: what the model is for, where it fails, how good it is ..., a
+        sentence under each heading. It goes into the checkpoint as it is.
     start_from : str, optional
         Name of a model, or path of a checkpoint, whose weights the run begins with; by
         default they are random. Its network and classes must be these here; its object
@@ -101,6 +105,7 @@ class TrainConfig:
     workers: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     calm: float = 0.0
+    card: dict[str, str] = field(default_factory=dict)
     start_from: str | None = None
 
     def __post_init__(self) -> None:
@@ -122,6 +127,10 @@ class TrainConfig:
             raise ValueError("calm is a part of the steps: set steps, not minutes")
         check_crop(self.crop)
         check_precision(self.precision, ("bfloat16", "float32"))
+        if not is_card(self.card):
+            raise ValueError(
+                f"card must be sentences by their headings, got {self.card!r}"
+            )
         if not self.class_names:
             raise ValueError("class_names must name at least one class")
 

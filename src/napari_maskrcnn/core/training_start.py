@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
     from .training_config import TrainConfig
 
-# Arguments that decide which proposals are learnt from; they are of no matter to any
-# weight.
-ONLY_LEARNING = ("rois_per_image", "box_iou")
-
 
 def checkpoint_config(config: TrainConfig) -> dict[str, Any]:
     """Return the configuration of the checkpoint that a run will give."""
@@ -36,6 +32,7 @@ def checkpoint_config(config: TrainConfig) -> dict[str, Any]:
         "description": config.description,
         "aligned_masks": True,
         **size,
+        **({"card": config.card} if config.card else {}),
     }
 
 
@@ -61,10 +58,11 @@ def first_weights(config: TrainConfig) -> Checkpoint | None:
 def _fixed_by_weights(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a checkpoint's configuration its weights do not fit without."""
     architecture = config["architecture"]
+    # How many proposals are learnt from is of no matter to any weight.
     arguments = {
         key: value
         for key, value in architecture["arguments"].items()
-        if key not in ONLY_LEARNING
+        if key != "rois_per_image"
     }
     return {
         "architecture": (architecture["name"], arguments),

@@ -55,6 +55,7 @@ def model_in_words(details: ModelDetails) -> str:
             f"On what was held out when it was made: AP at IoU 0.5 was {before:.2f} "
             f"with {parent} and is {details.after['ap50']:.2f}"
         )
+    lines += [f"{heading}: {text}" for heading, text in details.card.items()]
     return "\n".join(lines)
 
 

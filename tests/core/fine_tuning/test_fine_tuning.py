@@ -142,6 +142,7 @@ def test_only_what_is_chosen_learns(
     cache_views: int,
 ) -> None:
     config = replace(CONFIG, train=part, cache_views=cache_views, steps=1, held_out=0.1)
+    start = replace(start, config={**start.config, "card": {"For": "Discs."}})
     result = run(start, annotated, config)
     assert changed(start, result.checkpoint) == parts
     # Statistics of normalisation layers are not measured on a handful of images.
@@ -152,6 +153,8 @@ def test_only_what_is_chosen_learns(
         for key in statistics
     )
     assert (result.checkpoint.trunk_id == start.trunk_id) == (part == "heads")
+    # What was said of the old model may be wrong of the new one.
+    assert "card" not in result.checkpoint.config
 
 
 def test_kept_views_give_the_losses_of_fresh_ones(

@@ -302,8 +302,10 @@ class FineTuneJob:
         `Checkpoint.trunk_id`.
         """
         learnt = {k: v.detach().cpu().clone() for k, v in self.state.best.items()}
+        # Of the old model, which knew and failed at other things.
+        own = {k: v for k, v in self._start.config.items() if k != "card"}
         config = {
-            **self._start.config,
+            **own,
             SCORE_THRESHOLD_KEY: self._score_threshold,
             **record(self._old, self._parent, self.plan, self.config, self.state),
         }

@@ -122,18 +122,17 @@ def segment(
     from .core.detector import load_model
 
     detector = load_model(chosen.model, chosen.device)
-    failed = written = 0
+    failed: list[bool] = []
     for event in segment_files(detector, paths, out, chosen, stack=stack):
         if isinstance(event, FileResult):
             progress_line("")
-            failed += bool(event.error)
-            written += not event.error
+            failed.append(bool(event.error))
             _report(event)
         else:
             progress_line(f"{event.done + 1}/{event.total} {event.message}")
-    if written:
+    if not all(failed):
         typer.echo(f"Results are in {out}")
-    if failed:
+    if any(failed):
         raise typer.Exit(1)
 
 

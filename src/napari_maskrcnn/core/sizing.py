@@ -32,8 +32,7 @@ SAMPLES = 3
 SURE_SCORE = 0.7
 OVERLAP = 0.3
 ENOUGH_OBJECTS = 5
-# A found size is trusted where it is like the one assumed; else the next pass decides.
-# This close, the pass itself serves as the encoding.
+# A size this close to the one assumed needs no other pass: it serves as the encoding.
 REUSED_FACTOR = 1.3
 # What a pass measured is assumed next, within these bounds, in pixels.
 SMALLEST, LARGEST = 4.0, 400.0
@@ -71,6 +70,9 @@ class _Pass:
     scores: NDArray[np.float64]
     contrast: NDArray[np.float64]
     encoded: EncodedWindow | None
+
+
+_Rated = tuple[bool, float, SizeEstimate]
 
 
 def estimate_object_size(
@@ -116,9 +118,9 @@ def estimate_object_size(
         pass measured where none is trusted.
     """
     sizes = _assumed(usual_size)
-    best, best_weight = SizeEstimate(sizes[0], sizes[0]), 0.0
-    # Of a few objects between two assumed sizes no pass is to be trusted.
-    other, other_weight = best, 0.0
+    # Whether a pass is trusted, its weight, and what it measured. Of a few objects
+    # between two assumed sizes none is trusted.
+    best = (False, 0.0, SizeEstimate(sizes[0], sizes[0]))
     least_contrast = LEAST_CONTRAST * float(plane.mean(axis=2).std())
     waiting, tried = deque(sizes), list[float]()
     measured = sizes[0]
@@ -138,17 +140,20 @@ def estimate_object_size(
             if many and not any(alike(next_size, x) for x in tried):
                 measured = next_size
                 waiting.appendleft(measured)
-            if weight > other_weight:
-                other, other_weight = SizeEstimate(next_size, assumed), weight
+            best = _better(best, (False, weight, SizeEstimate(next_size, assumed)))
             continue
         close = alike(network_scale(size, native_size), scale, REUSED_FACTOR)
         estimate = SizeEstimate(size, assumed, seen.encoded if close else None)
         # The commonest size, or one that two passes agree on.
         if (many and assumed in (sizes[0], measured)) or assumed == usual_size:
             return estimate
-        if weight > best_weight:
-            best, best_weight = estimate, weight
-    return best if best_weight else other
+        best = _better(best, (weight > 0, weight, estimate))
+    return best[2]
+
+
+def _better(best: _Rated, other: _Rated) -> _Rated:
+    """The trusted one, then the weightier one, then the first."""
+    return other if other[:2] > best[:2] else best
 
 
 def _assumed(usual_size: float | None) -> tuple[float, ...]:

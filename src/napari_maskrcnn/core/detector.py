@@ -9,6 +9,7 @@ from .checkpoints import Checkpoint, read_checkpoint
 from .devices import choose_device, inference_precision, memory_format
 from .encode_image import encode_image
 from .encoding import EncodeSettings, Encoding
+from .folding import fold_normalisations
 from .heads import detect_in_encoding
 from .images import image_plane
 from .memory import SMALLEST_WINDOW, MemoryLadder
@@ -64,9 +65,10 @@ class Detector:
     precision : torch.dtype, optional
         Of the trunk and the mask head; by default what suits the device.
     proposals_per_object : float, optional
-        Candidates that are looked at for each object of the usual size that would fit
-        into a window side by side; None leaves it at the network's own cap. Of no
-        account with an image size.
+        Candidates looked at for each object of the usual size that would fit into a
+        window; None leaves the network's own cap. Of no account with an image size.
+    folded : bool
+        See `core.folding`; not where other weights will be loaded.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class Detector:
         budget: int = DEFAULT_BUDGET,
         precision: torch.dtype | None = None,
         proposals_per_object: float | None = PROPOSALS_PER_OBJECT,
+        folded: bool = True,
     ) -> None:
         self.config: dict[str, Any] = checkpoint.config
         self.class_names: tuple[str, ...] = tuple(checkpoint.config["class_names"])
@@ -96,8 +99,9 @@ class Detector:
         self.name = name
         # Encodings are valid for every model with the same frozen part.
         self.trunk_id = checkpoint.trunk_id
-        self.device = choose_device(device)
-        self.network = checkpoint.build()
+        self.device, self.network = choose_device(device), checkpoint.build()
+        if folded and self.native_size is not None:
+            fold_normalisations(self.network)
         self.network.requires_grad_(False)
         self._max_detections: int = self.network.roi_heads.detections_per_img
         if self.native_size is not None:

@@ -76,7 +76,7 @@ class Judge:
         budget: int = 1 << 30,
     ) -> None:
         self.annotated = list(annotated)
-        self.detector = Detector(checkpoint, device)
+        self.detector = Detector(checkpoint, device, folded=False)
         self.encodings = {} if encodings is None else encodings
         self._budget = budget
         self._trunk_changed = False

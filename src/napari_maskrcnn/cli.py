@@ -12,6 +12,7 @@ import typer
 
 from napari_maskrcnn.core.words import counted
 
+from .cli_calibrate import calibrate
 from .cli_fine_tune import fine_tune
 from .cli_models import models_app
 from .cli_output import progress_line
@@ -25,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(models_app, name="models")
+app.command("calibrate")(calibrate)
 app.command("fine-tune")(fine_tune)
 
 CocoMode = Literal["auto", "rle", "polygon"]

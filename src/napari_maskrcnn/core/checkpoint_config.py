@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from .kinds import KINDS
@@ -15,6 +16,8 @@ SCORE_THRESHOLD = 0.5
 NMS_THRESHOLD, NMS_THRESHOLD_WHOLE = 0.2, 0.5
 # As of torchvision's networks: the shorter side, and the most that the longer may have.
 IMAGE_SIZE = (800, 1333)
+# How many numbers a calibration has; see `core.calibration`.
+CALIBRATION = {"center": 6, "spread": 6, "weights": 28}
 
 
 def checked_config(config: dict[str, Any], name: str) -> dict[str, Any]:
@@ -154,6 +157,23 @@ def _is_image_size(value: Any) -> bool:
     )
 
 
+def _is_calibration(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == CALIBRATION.keys()
+        and all(_are_numbers(value[key], count) for key, count in CALIBRATION.items())
+        and min(value["spread"]) > 0
+    )
+
+
+def _are_numbers(value: Any, count: int) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == count
+        and all(type(x) in (int, float) and isfinite(x) for x in value)
+    )
+
+
 def _are_keypoints(value: Any) -> bool:
     if not isinstance(value, dict) or not _are_names(value.get("names")):
         return False
@@ -176,6 +196,7 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "usual_size": (_is_size, "a positive number"),
     "image_size": (_is_image_size, "the shorter side and the most of the longer one"),
     "aligned_masks": (_is_truth, "true or false"),
+    "calibration": (_is_calibration, "6 centers, 6 spreads and 28 weights"),
     "card": (is_card, "sentences by their headings"),
     "keypoints": (_are_keypoints, "names, and bones as pairs of their positions"),
     "nms_threshold": (_is_fraction, "a number from 0 to 1"),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torchvision.models.detection import FasterRCNN
 
+    from .calibration import Calibration
     from .skeletons import Skeleton
 
 FORMAT = "napari-maskrcnn/1"
@@ -87,6 +88,16 @@ class Checkpoint:
     def aligned_masks(self) -> bool:
         """Whether its masks were learnt where they are; see `core.mask_alignment`."""
         return aligned_masks(self.config)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What makes probabilities of its scores; see `core.calibration`."""
+        values = self.config.get("calibration")
+        if values is None:
+            return None
+        from .calibration import Calibration
+
+        return Calibration.from_config(values)
 
     @property
     def output_kind(self) -> OutputKind:
@@ -161,6 +172,7 @@ class Checkpoint:
             shorter, limit = self.image_size
             network.transform.min_size, network.transform.max_size = (shorter,), limit
         network.aligned_masks = self.aligned_masks
+        network.calibration = self.calibration
         network.eval()
         _learn_strides(network, architecture)
         return network

@@ -14,6 +14,7 @@ from torchvision.models.detection.roi_heads import maskrcnn_inference
 from torchvision.models.detection.transform import resize_boxes, resize_keypoints
 
 from .box_head import find_boxes
+from .calibration import calibrated
 from .encoding import EncodedWindow, Encoding, computing, encode_window
 from .instances import Instances, empty_instances
 from .joining import concatenate, join, renumbered
@@ -75,7 +76,9 @@ def detect_in_encoding(
     Returns
     -------
     Instances
-        In pixels of the image, in falling order of score, ids from 1.
+        In pixels of the image, in falling order of score, ids from 1. Floors and caps
+        go by the box head's score, the order by what the model's calibration makes of
+        it.
     """
     parts: list[Instances] = []
     total = len(encoding.plan)
@@ -90,9 +93,11 @@ def detect_in_encoding(
         parts.append(part)
         yield Progress(index + 1, total, "Finding objects")
     if total == 1:
-        return renumbered(concatenate(parts))
-    margin = max(SEAM_MARGIN, 0.1 * (encoding.object_size or 0.0))
-    return join(parts, [_to_image(w, encoding) for w in encoding.plan], margin)
+        found = renumbered(concatenate(parts))
+    else:
+        margin = max(SEAM_MARGIN, 0.1 * (encoding.object_size or 0.0))
+        found = join(parts, [_to_image(w, encoding) for w in encoding.plan], margin)
+    return calibrated(found, getattr(network, "calibration", None), encoding.scale)
 
 
 def encode_again(

@@ -15,8 +15,6 @@ from .recipe import Recipe
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from numpy.typing import NDArray
-
     from .checkpoints import Checkpoint
     from .dataset import AnnotatedImage
     from .instances import Instances
@@ -48,7 +46,6 @@ def validation_scores(
         "score_threshold": the one at which these hold, see `best_score_threshold`.
     """
     detector = Detector(checkpoint, device)
-    truth = [item.label_image for item in annotated]
     kept = []
     whole = detector.image_size is not None
     for item in annotated:
@@ -58,21 +55,32 @@ def validation_scores(
         kept.append(instances)
         yield
 
+    return (yield from best_figures(annotated, kept))
+
+
+def best_figures(
+    annotated: Sequence[AnnotatedImage],
+    found: Sequence[Instances],
+    thresholds: Sequence[float] = SCORE_THRESHOLDS,
+) -> Generator[None, None, dict[str, float]]:
+    """Compare what was found with the annotation, at the best of score thresholds.
+
+    Returns
+    -------
+    dict
+        As of `validation_scores`.
+    """
+    truth = [item.label_image for item in annotated]
+
     def measure(threshold: float) -> Generator[None, None, tuple[float, Evaluation]]:
-        result = _evaluate(truth, kept, threshold)
+        recipe = Recipe(score_threshold=threshold)
+        predicted = [recipe.apply(instances).to_label_image() for instances in found]
+        result = evaluate(truth, predicted, thresholds=(0.5, 0.75))
         yield
         return result.ap(0.5), result
 
-    best, result = yield from at_best_threshold(measure)
+    best, result = yield from at_best_threshold(measure, thresholds)
     return {"ap50": result.ap(0.5), "ap75": result.ap(0.75), "score_threshold": best}
-
-
-def _evaluate(
-    truth: Sequence[NDArray[np.integer]], kept: Sequence[Instances], threshold: float
-) -> Evaluation:
-    recipe = Recipe(score_threshold=threshold)
-    predicted = [recipe.apply(instances).to_label_image() for instances in kept]
-    return evaluate(truth, predicted, thresholds=(0.5, 0.75))
 
 
 def at_best_threshold(

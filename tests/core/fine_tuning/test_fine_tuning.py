@@ -142,7 +142,10 @@ def test_only_what_is_chosen_learns(
     cache_views: int,
 ) -> None:
     config = replace(CONFIG, train=part, cache_views=cache_views, steps=1, held_out=0.1)
-    start = replace(start, config={**start.config, "card": {"For": "Discs."}})
+    kept = {
+        "calibration": {"center": [0] * 6, "spread": [1] * 6, "weights": [0.1] * 28}
+    }
+    start = replace(start, config={**start.config, **kept, "card": {"For": "Discs."}})
     result = run(start, annotated, config)
     assert changed(start, result.checkpoint) == parts
     # Statistics of normalisation layers are not measured on a handful of images.
@@ -155,6 +158,8 @@ def test_only_what_is_chosen_learns(
     assert (result.checkpoint.trunk_id == start.trunk_id) == (part == "heads")
     # What was said of the old model may be wrong of the new one.
     assert "card" not in result.checkpoint.config
+    # How sure to be of a find of these classes is much the same still.
+    assert result.checkpoint.config["calibration"] == kept["calibration"]
 
 
 def test_kept_views_give_the_losses_of_fresh_ones(
@@ -603,7 +608,10 @@ def test_a_cancel_writes_nothing_twice(
 
 def test_rows_of_classes_that_stay_are_kept(start: Checkpoint) -> None:
     names = ("ring", "cross", "disc", "star")
+    own = {"calibration": {"center": [0] * 6, "spread": [1] * 6, "weights": [0.1] * 28}}
+    start = replace(start, config={**start.config, **own})
     made = with_classes(start, names)
+    assert "calibration" not in made.config
     assert made.config["class_names"] == list(names)
     assert start.config["class_names"] == ["disc", "ring"]
     made.build()

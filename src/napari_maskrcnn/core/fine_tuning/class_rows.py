@@ -51,7 +51,9 @@ def with_classes(checkpoint: Checkpoint, class_names: Sequence[str]) -> Checkpoi
                 # A network without a mask branch.
                 continue
             state[key] = _with_rows(state[key], rows, known, names)
-    return Checkpoint({**checkpoint.config, "class_names": names}, state)
+    # How sure to be of classes that it did not know is not known.
+    own = {k: v for k, v in checkpoint.config.items() if k != "calibration"}
+    return Checkpoint({**own, "class_names": names}, state)
 
 
 def _with_rows(

@@ -18,7 +18,7 @@ import torch
 import torchvision
 from measure import make_sure, medians, peak_memory
 
-from napari_maskrcnn.core.detector import load_model
+from napari_maskrcnn.core.detector import Detector, load_model
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.recipe import Recipe
 from napari_maskrcnn.core.samples import nuclei_field
@@ -35,6 +35,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     image, _ = nuclei_field((512, 512))
     detector = load_model(options.model, "cpu")
+    unfolded = load_model(options.model, "cpu", folded=False)
     peer = torchvision.models.detection.maskrcnn_resnet50_fpn(
         weights=None, weights_backbone=None
     ).eval()
@@ -42,8 +43,8 @@ def main() -> None:
         make_sure(peer)
     tensor = torch.from_numpy(image / image.max()).float().expand(3, -1, -1)
 
-    def segment(recipe: Recipe) -> object:
-        _, instances = exhaust(detector.segment(image, recipe))
+    def segment(recipe: Recipe, model: Detector = detector) -> object:
+        _, instances = exhaust(model.segment(image, recipe))
         return recipe.apply(instances).to_label_image()
 
     def plain() -> object:
@@ -53,6 +54,7 @@ def main() -> None:
     works = {
         "starter, size found": lambda: segment(Recipe()),
         "starter, size given": lambda: segment(Recipe(object_size=24)),
+        "the same, unfolded": lambda: segment(Recipe(object_size=24), unfolded),
         "torchvision": plain,
     }
     seconds = medians(works, options.repeats)

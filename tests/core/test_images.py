@@ -227,13 +227,15 @@ def test_other_files_get_one_clear_line(
     with pytest.raises(ValueError, match=rf"notes.{ending} could not be read") as error:
         read_image(path)
     assert "\n" not in str(error.value)
+    if ending != "tif":
+        assert str(error.value).endswith("its format is not known, or it is damaged")
 
 
 def test_a_truncated_image_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     imageio.imwrite(path, NOISE[..., :3])
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(ValueError, match=r"a\.png could not be read"):
+    with pytest.raises(ValueError, match=r"a\.png could not be .* file is truncated"):
         read_image(path)
 
 

@@ -197,8 +197,9 @@ def read_image(path: str | Path) -> NDArray[Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such image file: {path}")
+    is_tiff = path.suffix.lower() in (".tif", ".tiff")
     try:
-        if path.suffix.lower() in (".tif", ".tiff"):
+        if is_tiff:
             import tifffile
 
             return np.asarray(tifffile.imread(path))
@@ -209,9 +210,10 @@ def read_image(path: str | Path) -> NDArray[Any]:
         raise
     except Exception as error:
         first_line = str(error).strip().partition("\n")[0]
-        if str(path) in first_line:
-            # imageio speaks of backends and repeats the path.
-            first_line = "its format is not known"
+        told = isinstance(error, OSError) and str(path) not in first_line
+        if not is_tiff and not told:
+            # imageio speaks of its backends, and these of how they unpack.
+            first_line = "its format is not known, or it is damaged"
         raise ValueError(
             f"{path.name} could not be read as an image: {first_line}"
         ) from error

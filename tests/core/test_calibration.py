@@ -15,6 +15,7 @@ from tiny_network import NATIVE_SIZE, tiny_checkpoint
 
 from napari_maskrcnn.core.calibrating import are_right, calibrate, fit
 from napari_maskrcnn.core.calibration import (
+    FARTHEST,
     FEATURES,
     Calibration,
     calibrated,
@@ -127,6 +128,12 @@ def test_probabilities_are_probabilities(
     found = Calibration((0.1,) * FEATURES, spread, tuple(weights))
     values = found.probabilities(features)
     assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_beyond_what_was_seen_nothing_changes() -> None:
+    far = np.full((1, FEATURES), FARTHEST)
+    values = BY_CLARITY.probabilities(np.concatenate([far, far * 10, far * 0.5]))
+    assert values[0] == values[1] != values[2]
 
 
 def test_objects_keep_their_masks_when_their_order_changes() -> None:

@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.words import counted
 
 from .cli_calibrate import calibrate
 from .cli_fine_tune import fine_tune
+from .cli_model_files import check_model_out
 from .cli_models import models_app
 from .cli_output import progress_line
 
@@ -170,10 +172,9 @@ def train(
 
     State and history are kept in the folder OUT.run until the run is complete.
     """
-    from .core.checkpoints import SUFFIX, write_checkpoint
+    from .core.checkpoints import write_checkpoint
 
-    if out.suffix != SUFFIX:
-        raise ValueError(f"--out must end in {SUFFIX}, got {out.name!r}")
+    check_model_out(out)
     values = _read_json(config) if config else {}
     if steps is not None:
         # A number of steps and a time budget exclude each other.
@@ -196,13 +197,7 @@ def train(
     typer.echo(f"{len(annotated)} annotated images")
     run_folder = out.with_suffix(".run")
     work = train_steps(annotated, settings, device=device, run_folder=run_folder)
-    while True:
-        try:
-            progress = next(work)
-        except StopIteration as stop:
-            write_checkpoint(out, stop.value, dtype=torch.float16)
-            break
-        _report_training(progress)
+    write_checkpoint(out, exhaust(work, _report_training), dtype=torch.float16)
     progress_line("")
     typer.echo(f"Wrote {out}; the history is in {run_folder}")
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_maskrcnn.core.progress import duration
+from napari_maskrcnn.core.progress import duration, exhaust, seconds_left
 
+from .cli_model_files import model_to_start_from
 from .cli_output import progress_line
 
 if TYPE_CHECKING:
@@ -25,25 +26,18 @@ def calibrate(
 ) -> None:
     """Make a model's scores say how likely its masks are right."""
     from .core.calibrating import calibrate as run
-    from .core.checkpoints import SUFFIX, read_checkpoint, write_checkpoint
+    from .core.checkpoints import read_checkpoint, write_checkpoint
     from .core.dataset import read_pairs
-    from .core.model_list import find_model
     from .core.model_store import stored_dtype
 
-    if out.suffix != SUFFIX:
-        raise ValueError(f"--out must end in {SUFFIX}, got {out.name!r}")
-    checkpoint = read_checkpoint(find_model(model))
+    checkpoint = read_checkpoint(model_to_start_from(model, out))
     annotated = read_pairs(images, labels)
     typer.echo(f"{len(annotated)} annotated images")
-    work = run(checkpoint, annotated, device)
     began = time.monotonic()
-    while True:
-        try:
-            progress = next(work)
-        except StopIteration as stop:
-            result = stop.value
-            break
-        progress_line(_in_words(progress, time.monotonic() - began))
+    result = exhaust(
+        run(checkpoint, annotated, device),
+        lambda progress: progress_line(_in_words(progress, time.monotonic() - began)),
+    )
     progress_line("")
     write_checkpoint(out, result.checkpoint, dtype=stored_dtype(checkpoint))
     for when, figures in (("before", result.before), ("after", result.after)):
@@ -58,7 +52,5 @@ def _in_words(progress: Progress, seconds: float) -> str:
     if not progress.total:
         return progress.message
     words = f"{progress.done + 1}/{progress.total} {progress.message}"
-    if not progress.done:
-        return words
-    left = seconds / progress.done * (progress.total - progress.done)
-    return f"{words}, {duration(left)} left"
+    left = seconds_left(seconds, progress.done, progress.total)
+    return words if left is None else f"{words}, {duration(left)} left"

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from napari_maskrcnn.core.progress import exhaust
+
+from .cli_model_files import model_to_start_from
 from .cli_output import progress_line
 
 if TYPE_CHECKING:
@@ -58,7 +61,7 @@ def fine_tune(
     State, history and the best model so far are kept in the folder OUT.run.
     Started by torchrun, several processes share the work.
     """
-    start = _start(model, out)
+    start = model_to_start_from(model, out)
     values = _values(config, drop, train=train, steps=steps, minutes=minutes, seed=seed)
     from .core.annotations import read_annotated
     from .core.checkpoints import read_checkpoint, write_checkpoint
@@ -79,9 +82,10 @@ def fine_tune(
             checkpoint, annotated, settings, replay=again, device=own_device,
             run_folder=run_folder, parent=start.stem, team=team,
         )  # fmt: skip
-        result = _follow(work, silent=not team.leads)
+        result = exhaust(work, _tell if team.leads else None)
     if not team.leads:
         return
+    progress_line("")
     write_checkpoint(out, result.checkpoint, dtype=stored_dtype(checkpoint))
     typer.echo(report(result))
     typer.echo(f"Wrote {out}; the history is in {run_folder}")
@@ -102,21 +106,6 @@ def _plan_in_words(
     return "\n".join(filter(None, [str(chosen), replay_in_words(*again)]))
 
 
-def _start(model: str, out: Path) -> Path:
-    """Return the file of the model to start from, which nothing may overwrite."""
-    from .core.checkpoints import SUFFIX
-    from .core.model_list import find_model
-
-    if out.suffix != SUFFIX:
-        raise ValueError(f"--out must end in {SUFFIX}, got {out.name!r}")
-    start = find_model(model)
-    if out.exists() and out.samefile(start):
-        raise ValueError(
-            f"--out is the model to start from, {start.name}: choose a new name"
-        )
-    return start
-
-
 def _values(config: Path | None, drop: str | None, **options: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if config is not None:
@@ -133,21 +122,6 @@ def _values(config: Path | None, drop: str | None, **options: Any) -> dict[str, 
         options["drop_classes"] = tuple(name.strip() for name in drop.split(","))
     given = {key: value for key, value in options.items() if value is not None}
     return {**values, **given}
-
-
-def _follow(work: Any, *, silent: bool) -> FineTuneResult:
-    """Run to the end, telling of every validation."""
-    while True:
-        try:
-            progress = next(work)
-        except StopIteration as stop:
-            result: FineTuneResult = stop.value
-            break
-        if not silent:
-            _tell(progress)
-    if not silent:
-        progress_line("")
-    return result
 
 
 def _tell(progress: FineTuneProgress) -> None:

@@ -33,7 +33,6 @@ MIN_FINDS = 200
 RIDGE = 1e-4
 # Each costs a comparison of all images, and with probabilities little depends on it.
 _TRIED = SCORE_THRESHOLDS[1::2]
-CALIBRATION_KEY, THRESHOLD_KEY = "calibration", "score_threshold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def calibrate(
     ValueError
         When the model gives boxes only, or finds too little to learn from.
     """
-    config = {k: v for k, v in checkpoint.config.items() if k != CALIBRATION_KEY}
+    config = {k: v for k, v in checkpoint.config.items() if k != "calibration"}
     plain = Checkpoint(config, checkpoint.state)
     if plain.output_kind != "masks":
         raise ValueError(
@@ -112,8 +111,8 @@ def calibrate(
     after = yield from relay(best_figures(annotated, found, _TRIED), comparing)
     source = {"images": len(annotated), "finds": finds}
     added = {
-        CALIBRATION_KEY: calibration.to_config(),
-        THRESHOLD_KEY: after[THRESHOLD_KEY],
+        "calibration": calibration.to_config(),
+        "score_threshold": after["score_threshold"],
         "provenance": {**config.get("provenance", {}), "calibrated_on": source},
     }
     made = Checkpoint({**config, **added}, checkpoint.state)

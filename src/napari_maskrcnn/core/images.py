@@ -20,6 +20,7 @@ MAX_CHANNELS = 8
 # Percentiles are read off about this many values at most: more no longer move them.
 PERCENTILE_SAMPLES = 4_000_000
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+TIFF_SUFFIXES = (".tif", ".tiff")
 # What is added to an image's name for its label image.
 LABELS_ENDING = "_labels"
 
@@ -197,7 +198,7 @@ def read_image(path: str | Path) -> NDArray[Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such image file: {path}")
-    is_tiff = path.suffix.lower() in (".tif", ".tiff")
+    is_tiff = path.suffix.lower() in TIFF_SUFFIXES
     try:
         if is_tiff:
             import tifffile
@@ -233,7 +234,7 @@ def write_array(path: str | Path, array: NDArray[Any]) -> None:
     """
     path = Path(path)
     with replacing(path, keep_suffix=True) as temporary:
-        if path.suffix.lower() in (".tif", ".tiff"):
+        if path.suffix.lower() in TIFF_SUFFIXES:
             import tifffile
 
             tifffile.imwrite(temporary, array, compression="zlib")

@@ -31,14 +31,25 @@ class Progress:
     message: str = ""
 
 
-def exhaust(work: Generator[Any, None, Result]) -> Result:
-    """Run a generator to its end and return its result."""
+def exhaust(
+    work: Generator[Record, None, Result], tell: Callable[[Record], Any] | None = None
+) -> Result:
+    """Run a generator to its end and return its result; tell of each record."""
     while True:
         try:
-            next(work)
+            record = next(work)
         except StopIteration as stop:
             result: Result = stop.value
             return result
+        if tell is not None:
+            tell(record)
+
+
+def seconds_left(seconds: float, done: int, total: int) -> float | None:
+    """Estimate the seconds left from those that the steps done took; None at first."""
+    if total <= 0 or done <= 0:
+        return None
+    return seconds / done * (total - done)
 
 
 def relay(

@@ -11,7 +11,7 @@ import numpy as np
 
 from .atomic import replacing
 from .batch import FileResult, drawn_over, object_columns, object_rows
-from .images import LABELS_ENDING, MAX_CHANNELS, image_plane
+from .images import LABELS_ENDING, MAX_CHANNELS, TIFF_SUFFIXES, image_plane
 from .label_images import MAX_UINT16
 from .progress import Progress, relay
 from .steady import Pace, SteadySize, frame_words
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .recipe import Recipe
 
 COLOURS = (3, 4)
-TIFF_ENDINGS = (".tif", ".tiff")
 # Letters that a TIFF may give its first axis where it is one of planes.
 PLANE_LETTERS = ("T", "Z")
 
@@ -75,7 +74,7 @@ def is_stack(path: Path, image: NDArray[Any], *, stack: bool | None = None) -> b
         return True
     if path.suffix.lower() == ".gif":
         return image.shape[2] not in COLOURS
-    letters = _axis_letters(path) if path.suffix.lower() in TIFF_ENDINGS else ""
+    letters = _axis_letters(path) if path.suffix.lower() in TIFF_SUFFIXES else ""
     if len(letters) == image.ndim and letters[0] not in "QI":
         return letters[0] in PLANE_LETTERS
     return bool(min(image.shape[0], image.shape[2]) > MAX_CHANNELS)

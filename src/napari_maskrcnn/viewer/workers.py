@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 from napari.qt.threading import GeneratorWorker
 from qtpy.QtCore import QObject, Signal
 
+from napari_maskrcnn.core.progress import seconds_left
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
@@ -147,11 +149,7 @@ class JobRunner(QObject):
         if self._pace is None or self._pace[1] != progress.total:
             self._pace = (now, progress.total, progress.done)
         start, _, first = self._pace
-        if progress.total <= 0 or progress.done <= first:
-            return None
-        return (
-            (now - start) / (progress.done - first) * (progress.total - progress.done)
-        )
+        return seconds_left(now - start, progress.done - first, progress.total - first)
 
     def _begin(self) -> None:
         if self._next is None:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from napari_maskrcnn.core.dataset import AnnotatedImage
 
+CALIBRATION = {"center": [0] * 6, "spread": [1] * 6, "weights": [0.1] * 28}
 CONFIG = FineTuneConfig(
     steps=6,
     batch_size=2,
@@ -142,10 +143,8 @@ def test_only_what_is_chosen_learns(
     cache_views: int,
 ) -> None:
     config = replace(CONFIG, train=part, cache_views=cache_views, steps=1, held_out=0.1)
-    kept = {
-        "calibration": {"center": [0] * 6, "spread": [1] * 6, "weights": [0.1] * 28}
-    }
-    start = replace(start, config={**start.config, **kept, "card": {"For": "Discs."}})
+    own = {"calibration": CALIBRATION, "card": {"For": "Discs."}}
+    start = replace(start, config={**start.config, **own})
     result = run(start, annotated, config)
     assert changed(start, result.checkpoint) == parts
     # Statistics of normalisation layers are not measured on a handful of images.
@@ -159,7 +158,7 @@ def test_only_what_is_chosen_learns(
     # What was said of the old model may be wrong of the new one.
     assert "card" not in result.checkpoint.config
     # How sure to be of a find of these classes is much the same still.
-    assert result.checkpoint.config["calibration"] == kept["calibration"]
+    assert result.checkpoint.config["calibration"] == CALIBRATION
 
 
 def test_kept_views_give_the_losses_of_fresh_ones(
@@ -608,8 +607,7 @@ def test_a_cancel_writes_nothing_twice(
 
 def test_rows_of_classes_that_stay_are_kept(start: Checkpoint) -> None:
     names = ("ring", "cross", "disc", "star")
-    own = {"calibration": {"center": [0] * 6, "spread": [1] * 6, "weights": [0.1] * 28}}
-    start = replace(start, config={**start.config, **own})
+    start = replace(start, config={**start.config, "calibration": CALIBRATION})
     made = with_classes(start, names)
     assert "calibration" not in made.config
     assert made.config["class_names"] == list(names)

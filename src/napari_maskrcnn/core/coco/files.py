@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from napari_maskrcnn.core.images import TIFF_SUFFIXES
+
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".tif", ".tiff", ".webp")
 )
@@ -72,7 +74,7 @@ class ImageFiles:
 def image_size(path: Path) -> tuple[int, int] | None:
     """Return ``(height, width)`` from an image's header, None if it has none."""
     try:
-        if path.suffix.lower() in (".tif", ".tiff"):
+        if path.suffix.lower() in TIFF_SUFFIXES:
             import tifffile
 
             with tifffile.TiffFile(path) as file:

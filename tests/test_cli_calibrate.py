@@ -53,6 +53,9 @@ def test_a_calibrated_model_is_written(
     code, _, errors = run(*again, "--device", "cpu")
     assert code == 0, errors
     assert read_checkpoint(first).trunk_id == made.trunk_id
+    code, _, errors = run("calibrate", *annotated, "--out", out, "--model", out)
+    assert code == 1
+    assert "--out is the model to start from, mine.safetensors" in errors
     # The calibration that it had is not calibrated once more.
     assert read_checkpoint(first).calibration == made.calibration
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from napari_maskrcnn.core.progress import exhaust
-from napari_maskrcnn.core.words import counted
+from napari_maskrcnn.core.words import counted, one_line
 
 from .cli_calibrate import calibrate
 from .cli_fine_tune import fine_tune
@@ -46,14 +46,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(_fail("stopped", 130))
     except (ValueError, OSError, ImportError, MemoryError) as error:
-        sys.exit(_fail(_one_line(error)))
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        text = f"{error.filename}: {error.strerror}"
-    return text or type(error).__name__
+        sys.exit(_fail(one_line(error) or type(error).__name__))
 
 
 def _fail(message: str, code: int = 1) -> int:

@@ -86,6 +86,10 @@ def test_a_job_reports_and_returns_in_the_main_thread(
             "The image is empty: its shape is (0, 0)",
         ),
         (FileNotFoundError("no such file: a.png"), "No such file: a.png"),
+        (
+            OSError(30, "Read-only file system", "/a.tif"),
+            "Read-only file system: /a.tif",
+        ),
         (MemoryError(), "Out of memory: close other images or choose a smaller part"),
         (
             RuntimeError("boom"),

@@ -107,8 +107,7 @@ class Run:
             "step": state.step,
             "seconds": state.seconds,
         }
-        with replacing(self.folder / STATE_NAME) as temporary:
-            torch.save(kept, temporary)
+        write_state(self.folder / STATE_NAME, kept)
 
     def log(
         self,
@@ -186,6 +185,15 @@ def refuse_other_run(
             f"{folder} holds a run of another configuration: {', '.join(differing)} "
             "differ. Choose another folder, or delete this one"
         )
+
+
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a file for ``torch.load`` whole or not at all.
+
+    Through a stream: torch's own writer of files does not tell of a full disk.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        torch.save(state, stream)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -23,6 +23,7 @@ from napari.qt.threading import GeneratorWorker
 from qtpy.QtCore import QObject, Signal
 
 from napari_maskrcnn.core.progress import seconds_left
+from napari_maskrcnn.core.words import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -57,7 +58,7 @@ def describe_error(error: BaseException) -> str:
     Errors about the input carry a sentence of their own.  Anything else is a fault of
     the program: it is logged with its traceback and named by its type.
     """
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "Out of memory: close other images or choose a smaller part"
     if isinstance(error, EXPECTED_ERRORS) and text:

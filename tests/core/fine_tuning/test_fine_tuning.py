@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -227,6 +228,33 @@ def test_budgets_change_nothing(
         assert (seen > 0) == (disk > 0)
         assert not (folder / "views").exists()
         assert same_weights(result.checkpoint, expected.checkpoint)
+
+
+def test_a_disk_without_room_for_views_changes_nothing(
+    start: Checkpoint,
+    annotated: list[AnnotatedImage],
+    uninterrupted: tuple[FineTuneResult, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expected, _ = uninterrupted
+    config = replace(CONFIG, memory_budget=0)
+    # A file in the place of the folder: nothing can be written there.
+    (tmp_path / "views").write_text("")
+    work = fine_tune(start, annotated, config, device="cpu", run_folder=tmp_path)
+    assert same_weights(exhaust(work).checkpoint, expected.checkpoint)
+    assert caplog.text.count("Views are not kept on the disk") == 1
+    # At most half of what is free is taken, so nothing is tried at all.
+    caplog.clear()
+    usage = SimpleNamespace(total=1000, used=0, free=1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    folder = tmp_path / "again"
+    folder.mkdir()
+    (folder / "views").write_text("")
+    work = fine_tune(start, annotated, config, device="cpu", run_folder=folder)
+    assert same_weights(exhaust(work).checkpoint, expected.checkpoint)
+    assert not caplog.text
 
 
 # ------------------------------------------------------------------ reproducible

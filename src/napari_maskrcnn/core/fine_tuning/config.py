@@ -90,7 +90,8 @@ class FineTuneConfig:
         used again and again; 0 draws a new view every time and keeps nothing.
     memory_budget, disk_budget : int
         Bytes for what is kept. What does not fit into memory goes to the run's folder,
-        what does not fit there is computed again.
+        where it takes at most half of what is free; what does not fit there is computed
+        again.
     sure_ground : bool
         Whether unreviewed ground in which the old model finds nothing counts as
         background; see `sure_ground.with_sure_ground`. It does not where classes are

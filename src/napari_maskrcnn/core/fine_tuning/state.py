@@ -22,6 +22,7 @@ from napari_maskrcnn.core.training_state import (
     HISTORY_NAME,
     STATE_NAME,
     refuse_other_run,
+    write_state,
     write_text,
 )
 
@@ -188,8 +189,7 @@ class FineTuneRun:
         reached = (state.step, state.validated, bool(state.before))
         if self.folder is None or reached == self._saved:
             return
-        with replacing(self.folder / STATE_NAME) as temporary:
-            torch.save(state.to_dict(), temporary)
+        write_state(self.folder / STATE_NAME, state.to_dict())
         self._saved = reached
         self._write_history()
 

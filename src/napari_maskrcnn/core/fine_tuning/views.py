@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,10 @@ from napari_maskrcnn.core import preload  # noqa: F401
 import numpy as np
 import torch
 
-from napari_maskrcnn.core.atomic import replacing
 from napari_maskrcnn.core.augmentation import Augmentation
 from napari_maskrcnn.core.examples import random_view
+from napari_maskrcnn.core.training_state import write_state
+from napari_maskrcnn.core.words import one_line
 
 from .frozen_part import CutNetwork, FrozenOutput
 from .planning import object_counts
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from .config import FineTuneConfig
 
     Target = dict[str, Tensor]
+
+logger = logging.getLogger("napari_maskrcnn")
 
 # How often a view is drawn again when there is nothing to learn in it.
 REDRAWS = 10
@@ -87,6 +91,9 @@ class Views:
         self._memory_left, self._disk_left = config.memory_budget, config.disk_budget
         self._folder = folder
         self._clear()
+        if folder is not None:
+            # The run itself needs room, and so does everybody else.
+            self._disk_left = min(self._disk_left, _room(folder))
 
     def picks(self, step: int) -> list[View]:
         """Return the views of a step."""
@@ -151,19 +158,16 @@ class Views:
             self._memory_left -= size
             self._memory[view] = (output, target)
         elif self._folder is not None and size <= self._disk_left:
-            self._disk_left -= size
-            self._folder.mkdir(parents=True, exist_ok=True)
             path = self._folder / ("-".join(map(str, view.seed)) + ".pt")
-            with replacing(path) as temporary:
-                torch.save(
-                    {
-                        "levels": output.levels,
-                        "proposals": list(output.proposals),
-                        "target": target,
-                    },
-                    temporary,
-                )
-            self._files[view] = path
+            try:
+                _write(path, output, target)
+            except OSError as error:
+                # Kept to save time, no more: the run goes on without.
+                logger.warning("Views are not kept on the disk: %s", one_line(error))
+                self._disk_left = 0
+            else:
+                self._disk_left -= size
+                self._files[view] = path
 
     def close(self) -> None:
         """Forget everything and delete the files."""
@@ -175,6 +179,20 @@ class Views:
         if self._folder is not None:
             # A killed run leaves its files behind.
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _room(folder: Path) -> int:
+    """Return half of what is free where a folder is or will be made, in bytes."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free // 2
+
+
+def _write(path: Path, output: FrozenOutput, target: Target) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    proposals = list(output.proposals)
+    kept = {"levels": output.levels, "proposals": proposals, "target": target}
+    write_state(path, kept)
 
 
 def _read(path: Path) -> tuple[FrozenOutput, dict[str, Any]]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,12 @@ from napari_maskrcnn.core.recovery import (
     read_corrections,
     write_corrections,
 )
+from napari_maskrcnn.viewer import recovery_job
 from napari_maskrcnn.viewer.layers import current_plane
 from napari_maskrcnn.viewer.marks import approved, regions_of
-from napari_maskrcnn.viewer.recovery import Recovery, is_living, recovery_of
+from napari_maskrcnn.viewer.recovery import Recovery, recovery_of
 from napari_maskrcnn.viewer.recovery_job import with_free_ids_only
+from napari_maskrcnn.viewer.side_files import is_living
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +54,7 @@ def keeper(session: Session, qtbot: QtBot) -> Iterator[Recovery]:
     keeper = recovery_of(session)
     yield keeper
     keeper.release()
-    qtbot.waitUntil(lambda: keeper.jobs._leaving is None)
+    qtbot.waitUntil(lambda: keeper.queue.jobs._leaving is None)
 
 
 def pixels(seed: int = 0) -> Any:
@@ -78,8 +81,7 @@ def settle(keeper: Recovery, qtbot: QtBot) -> None:
     def rests() -> bool:
         # The table follows the pixels a little later, and is saved then.
         busy = keeper.session._settle.isActive() or keeper._timer.isActive()
-        busy = busy or keeper.jobs.running or keeper._work
-        return not (busy or keeper.jobs._leaving)
+        return not (busy or keeper.queue.busy or keeper.queue.jobs._leaving)
 
     qtbot.waitUntil(rests, timeout=20_000)
 
@@ -212,6 +214,81 @@ def test_closing_without_saving_loses_nothing(
     settle(keeper, qtbot)
     assert len(files(folder)) == 2
     assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("end", "step"), [("window", "_saved_plane"), ("layer", "write_corrections")]
+)
+def test_a_save_under_way_loses_nothing(
+    viewer: Any,
+    session: Session,
+    keeper: Recovery,
+    image: Image,
+    folder: Path,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+    step: str,
+) -> None:
+    saving, go_on = threading.Event(), threading.Event()
+
+    def held_up(*arguments: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            saving.set()
+            go_on.wait(20)
+        return real(*arguments)
+
+    real = getattr(recovery_job, step)
+    labels = take(session, image)
+    settle(keeper, qtbot)
+    monkeypatch.setattr(recovery_job, step, held_up)
+    paint(labels, 9)
+    qtbot.waitUntil(saving.is_set, timeout=20_000)
+    if end == "layer":
+        # What the save that is under way does not know.
+        table = labels.features.copy()
+        table.loc[table["index"] == 2, "reviewed"] = True
+        labels.features = table
+    painted = labels.data.copy()
+    threading.Timer(0.2, go_on.set).start()
+    if end == "window":
+        keeper.release()
+    else:
+        viewer.layers.remove(labels)
+    (path,) = files(folder)
+    qtbot.waitUntil(lambda: keeper.queue.jobs._leaving is None, timeout=20_000)
+    assert files(folder) == [path]
+    saved = read_corrections(path)
+    np.testing.assert_array_equal(saved.planes[0].label_image, painted)
+    assert saved.summary.reviewed == (end == "layer")
+
+
+def test_what_could_not_be_saved_is_tried_again(
+    session: Session,
+    keeper: Recovery,
+    image: Image,
+    folder: Path,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("napari_maskrcnn.viewer.recovery.RETRY_MS", 1000)
+    labels = take(session, image)
+    settle(keeper, qtbot)
+    folder.write_text("in the way")
+    with qtbot.waitSignal(keeper.said, timeout=20_000) as said:
+        paint(labels, 9)
+    sentence, level = said.args
+    assert level == "error"
+    assert sentence.startswith("Your corrections are not saved; next try in 1 s. ")
+    assert sentence.endswith(f": {folder}")
+    # The table, which follows the pixels, is no longer what makes it try again.
+    qtbot.waitUntil(lambda: not session._settle.isActive(), timeout=20_000)
+    qtbot.waitUntil(lambda: keeper._timer.remainingTime() > 100, timeout=20_000)
+    with qtbot.waitSignal(keeper.said, timeout=20_000) as said:
+        folder.unlink()
+    assert said.args == ["Your corrections are saved again", "info"]
+    (path,) = files(folder)
+    assert read_corrections(path).planes[0].edited == (9,)
 
 
 # ---- offers
@@ -352,7 +429,7 @@ def test_owners_that_live_and_that_do_not(keeper: Recovery, tmp_path: Path) -> N
     assert is_living(tmp_path, parent)
     assert not is_living(tmp_path, {**parent, "started": 1.0})
     assert not is_living(tmp_path, {})
-    assert not is_living(tmp_path, {"pid": os.getpid(), "session": keeper.token})
+    assert not is_living(tmp_path, {"pid": os.getpid(), "session": keeper.files.token})
 
 
 # ---- a crash

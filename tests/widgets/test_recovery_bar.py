@@ -31,7 +31,7 @@ def session(viewer: Any, qtbot: QtBot) -> Iterator[Session]:
     session = session_of(viewer)
     yield session
     session.release()
-    jobs = recovery_of(session).jobs
+    jobs = recovery_of(session).queue.jobs
     qtbot.waitUntil(lambda: jobs._leaving is None, timeout=20_000)
 
 
@@ -107,3 +107,23 @@ def test_one_bar_acts_and_the_others_go(
     assert len(list(state_folder.iterdir())) == (act == "restore")
     if labels is not None:
         np.testing.assert_array_equal(labels.data, left)
+
+
+def test_what_went_wrong_is_shown_until_it_goes_well(
+    viewer: Any, session: Session, qtbot: QtBot
+) -> None:
+    bars = [docked(viewer, name).recovery_bar for name in ("Edit", "Review")]
+    keeper = recovery_of(session)
+    # The name of a file has no place to break it: it must not make the dock wider.
+    width = bars[0].minimumSizeHint().width()
+    keeper.said.emit(f"No room left: /{'x' * 500}", "error")
+    assert all(not bar.isHidden() and bar.line.level == "error" for bar in bars)
+    assert bars[0].minimumSizeHint().width() == width
+    keeper.said.emit("Saved again", "info")
+    assert [bar.line.text() for bar in bars] == ["Saved again"] * 2
+    for bar in bars:
+        bar._fading.timeout.emit()
+        assert bar.isHidden()
+    # Nobody waits for this one.
+    keeper.said.emit("Restored", "info")
+    assert all(bar.isHidden() for bar in bars)

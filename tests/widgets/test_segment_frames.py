@@ -92,7 +92,7 @@ def painted(labels: Any) -> list[int]:
 
 def looked_at(qtbot: QtBot, widget: SegmentWidget) -> None:
     """Wait until nothing else reads the image: corrections are looked for."""
-    jobs = recovery_of(widget.session).jobs
+    jobs = recovery_of(widget.session).queue.jobs
     qtbot.waitUntil(lambda: not jobs.running, timeout=TIMEOUT)
 
 

@@ -19,6 +19,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def replacing(path: Path, *, keep_suffix: bool = False) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to ``path`` at the end.
 
+    It is on the disk by then: after a power cut ``path`` is the old file or the new.
     When the work inside fails, the temporary file goes and ``path`` stays as it was.
     ``keep_suffix`` is for writers that choose the format by the ending.
 
@@ -32,6 +33,8 @@ def replacing(path: Path, *, keep_suffix: bool = False) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.part{ending}")
     try:
         yield temporary
+        with temporary.open("r+b") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except Exception as error:
         if _is_full(error):

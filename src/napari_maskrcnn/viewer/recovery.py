@@ -12,15 +12,12 @@ without saving: a crash and a slip of the hand are the same to it.
 from __future__ import annotations
 
 import os
-import uuid
+import threading
 import weakref
-from collections import deque
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-import psutil
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_maskrcnn.core.progress import exhaust
@@ -32,15 +29,16 @@ from napari_maskrcnn.core.recovery import (
     state_folder,
 )
 from napari_maskrcnn.viewer.features import METADATA
+from napari_maskrcnn.viewer.job_queue import JobQueue, Queued
 from napari_maskrcnn.viewer.layers import finest
 from napari_maskrcnn.viewer.recovery_job import Saved, Snapshot, look, save
 from napari_maskrcnn.viewer.restoring import restore
 from napari_maskrcnn.viewer.saving import tell_when_saved
-from napari_maskrcnn.viewer.workers import JobRunner, describe_error
+from napari_maskrcnn.viewer.side_files import SideFiles, is_living
+from napari_maskrcnn.viewer.workers import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from napari.layers import Image, Labels
 
@@ -51,9 +49,8 @@ if TYPE_CHECKING:
 
 # From the first change to the save that has it; a stroke is seldom longer.
 DELAY_MS = 2000
-
-# The tokens of this process's open windows, with the files of layers that are open.
-_open: dict[str, set[Path]] = {}
+# After a save that failed.
+RETRY_MS = 20_000
 
 
 def recovery_of(session: Session) -> Recovery:
@@ -78,12 +75,11 @@ class Recovery(QObject):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.token = uuid.uuid4().hex[:12]
-        _open[self.token] = set()
+        self.files = SideFiles()
         self._touched: weakref.WeakKeyDictionary[Labels, set[Plane]] = (
             weakref.WeakKeyDictionary()
         )
-        self._files: weakref.WeakKeyDictionary[Labels, Saved] = (
+        self._saved: weakref.WeakKeyDictionary[Labels, Saved] = (
             weakref.WeakKeyDictionary()
         )
         self._identities: weakref.WeakKeyDictionary[Image, ImageIdentity | None] = (
@@ -92,19 +88,14 @@ class Recovery(QObject):
         self._offers: weakref.WeakKeyDictionary[Image, Offer] = (
             weakref.WeakKeyDictionary()
         )
-        self._numbers: weakref.WeakKeyDictionary[Labels, int] = (
+        self._locks: weakref.WeakKeyDictionary[Labels, threading.Lock] = (
             weakref.WeakKeyDictionary()
         )
-        self._count = 0
         self._dirty: weakref.WeakSet[Labels] = weakref.WeakSet()
-        self._work: deque[tuple[Callable[..., Any], Callable[[Any], None]]] = deque()
-        self._then: Callable[[Any], None] | None = None
-        self.jobs = JobRunner(self)
-        self.jobs.returned.connect(self._on_returned)
-        self.jobs.failed.connect(self._on_failed)
+        self._failing = False
+        self.queue = JobQueue(self)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(DELAY_MS)
         self._timer.timeout.connect(self.save_changes)
         session.layers_changed.connect(self._follow)
         session.shown_changed.connect(self._follow)
@@ -146,11 +137,11 @@ class Recovery(QObject):
             self._touched.setdefault(labels, set()).add(plane)
         self._dirty.add(labels)
         if not self._timer.isActive():
-            self._timer.start()
+            self._timer.start(DELAY_MS)
 
     @property
     def _released(self) -> bool:
-        return self.token not in _open
+        return self.files.closed
 
     def _on_removing(self, event: Any) -> None:
         """Save what was not saved yet before a layer goes."""
@@ -165,25 +156,36 @@ class Recovery(QObject):
         )
         if labels is None or labels not in self._touched:
             return
-        if labels in self._dirty:
+        if labels in self._unsaved():
             self._save_now(labels)
-        saved = self._files.get(labels)
+        saved = self._saved.get(labels)
         if saved is not None:
             # From now on it may be offered again, in this window too.
-            _open[self.token].discard(saved.path)
+            self.files.let_go(saved.path)
 
     # ---- saving
 
     def save_changes(self) -> None:
         """Begin to save what has changed."""
-        if self.session.sliding or self.jobs.running:
-            self._timer.start()
+        if self.session.sliding or self.queue.busy:
+            self._timer.start(DELAY_MS)
             return
         for labels in list(self._dirty):
             self._dirty.discard(labels)
             work = self._save_work(labels, write=True)
             if work is not None:
-                self._enqueue(work, partial(self._on_saved, weakref.ref(labels)))
+                about = weakref.ref(labels)
+                then = partial(self._on_saved, about)
+                failed = partial(self._on_not_saved, about)
+                self.queue.add(Queued(work, then, failed, about))
+
+    def _unsaved(self) -> list[Labels]:
+        """Return the layers of which something is not in a file yet."""
+        return [
+            labels
+            for labels in self._touched
+            if labels in self._dirty or self.queue.has(weakref.ref(labels))
+        ]
 
     def _save_work(self, labels: Labels, *, write: bool) -> Callable[..., Any] | None:
         image = self.session.results.image_of(labels)
@@ -198,30 +200,19 @@ class Recovery(QObject):
         }
         snapshot = Snapshot(
             folder=state_folder(),
-            owner=self._owner(labels),
+            owner=self.files.owner(labels),
             source=finest(image),
             source_path=str(image.source.path or ""),
             labels=labels.data,
             layer_name=labels.name,
+            lock=self._locks.setdefault(labels, threading.Lock()),
             planes=planes,
             table=labels.features.copy(),
             metadata=dict(labels.metadata.get(METADATA, {})),
         )
-        last = self._files.get(labels)
+        last = self._saved.get(labels)
         known = last.state if last is not None else None
         return partial(save, snapshot, self._identities.get(image), known, write=write)
-
-    def _owner(self, labels: Labels) -> dict[str, Any]:
-        process = psutil.Process()
-        # One image may be open twice, or again: never two layers with one file.
-        number = self._numbers.setdefault(labels, self._count)
-        self._count += number == self._count
-        return {
-            "token": f"{self.token}-{number}",
-            "session": self.token,
-            "pid": process.pid,
-            "started": process.create_time(),
-        }
 
     def _on_saved(self, reference: weakref.ref[Labels], saved: Saved) -> None:
         labels = reference()
@@ -229,12 +220,26 @@ class Recovery(QObject):
         if labels is None or image is None:
             return
         self._identities[image] = saved.image
-        self._files[labels] = saved
-        _open[self.token].add(saved.path)
+        self._saved[labels] = saved
+        self.files.hold(saved.path)
+        if self._failing:
+            self._failing = False
+            self.said.emit("Your corrections are saved again", "info")
+
+    def _on_not_saved(self, reference: weakref.ref[Labels], sentence: str) -> None:
+        labels = reference()
+        if labels is None or self._released:
+            return
+        self._failing = True
+        self._dirty.add(labels)
+        self._timer.start(RETRY_MS)
+        again = f"Your corrections are not saved; next try in {RETRY_MS // 1000} s"
+        self.said.emit(f"{again}. {sentence}", "error")
 
     def _save_now(self, labels: Labels) -> None:
         """Save in this thread: the layer or the window is about to go."""
         self._dirty.discard(labels)
+        self.queue.drop(weakref.ref(labels))
         work = self._save_work(labels, write=True)
         if work is None:
             return
@@ -251,7 +256,8 @@ class Recovery(QObject):
         # The checksum of the present state, so that a mere repaint writes no new file.
         work = self._save_work(labels, write=False)
         if work is not None:
-            self._enqueue(work, partial(self._on_saved_elsewhere, weakref.ref(labels)))
+            then = partial(self._on_saved_elsewhere, weakref.ref(labels))
+            self.queue.add(Queued(work, then, self._on_failed))
 
     def _on_saved_elsewhere(self, reference: weakref.ref[Labels], saved: Saved) -> None:
         self._on_saved(reference, saved)
@@ -267,7 +273,8 @@ class Recovery(QObject):
             str(image.source.path or ""),
             is_living,
         )
-        self._enqueue(work, partial(self._on_looked, weakref.ref(image)))
+        then = partial(self._on_looked, weakref.ref(image))
+        self.queue.add(Queued(work, then, self._on_failed))
 
     def _on_looked(self, reference: weakref.ref[Image], result: Any) -> None:
         image = reference()
@@ -318,53 +325,22 @@ class Recovery(QObject):
         # The file is this window's from now on, in case of another crash.
         identity = self._identities.get(image)
         if identity is not None:
-            token = self._owner(labels)["token"]
+            token = self.files.owner(labels)["token"]
             path = corrections_path(state_folder(), identity, token)
             os.replace(offer.path, path)
-            _open[self.token].add(path)
+            self.files.hold(path)
         self._dirty.add(labels)
-        self._timer.start()
+        self._timer.start(DELAY_MS)
         self.said.emit(f"Restored in {labels.name}", "info")
 
-    # ---- one thing after another
-
-    def _enqueue(self, work: Callable[..., Any], then: Callable[[Any], None]) -> None:
-        self._work.append((work, then))
-        self._next()
-
-    def _next(self) -> None:
-        if self._work and not self.jobs.running:
-            work, self._then = self._work.popleft()
-            self.jobs.start(work)
-
-    def _on_returned(self, result: Any) -> None:
-        then, self._then = self._then, None
-        if then is not None:
-            then(result)
-        self._next()
-
     def _on_failed(self, sentence: str) -> None:
-        self._then = None
-        self.said.emit(f"The corrections could not be saved: {sentence}", "error")
-        self._next()
+        self.said.emit(sentence, "error")
 
     def release(self) -> None:
         """Save what is left to save and let go; the files stay."""
-        for labels in list(self._dirty):
-            self._save_now(labels)
         self._timer.stop()
-        self._work.clear()
-        self.jobs.cancel()
-        _open.pop(self.token, None)
-
-
-def is_living(path: Path, owner: dict[str, Any]) -> bool:
-    """Whether an open window, here or in another process, works on a file."""
-    pid = owner.get("pid")
-    if pid == os.getpid():
-        return path in _open.get(str(owner.get("session")), ())
-    try:
-        started = psutil.Process(int(pid or 0)).create_time()
-    except (psutil.Error, ValueError, TypeError):
-        return False
-    return bool(np.isclose(started, float(owner.get("started", 0)), rtol=0, atol=1))
+        unsaved = self._unsaved()
+        self.queue.clear()
+        for labels in unsaved:
+            self._save_now(labels)
+        self.files.close()

@@ -30,6 +30,7 @@ from napari_maskrcnn.viewer.ledger import Ledger
 from napari_maskrcnn.viewer.painting import edited_mask
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Generator
     from pathlib import Path
 
@@ -78,6 +79,8 @@ class Snapshot:
         comes in between is followed by another save.
     layer_name : str
         Of the Labels layer.
+    lock : threading.Lock
+        Of the Labels layer: one thread at a time writes its file.
     planes : dict
         The planes that were touched, with what is kept of each.
     table : DataFrame
@@ -92,6 +95,7 @@ class Snapshot:
     source_path: str
     labels: Any
     layer_name: str
+    lock: threading.Lock
     planes: dict[Plane, PlaneRecord | None]
     table: pd.DataFrame
     metadata: dict[str, Any]
@@ -137,20 +141,31 @@ def save(
     """
     image = image or identify(snapshot.source, snapshot.source_path)
     yield PAUSE
-    planes = []
-    for plane, record in snapshot.planes.items():
-        saved = _saved_plane(snapshot, plane, record)
-        if saved is not None:
-            planes.append(saved)
-        yield PAUSE
-    corrections = _corrections(snapshot, image, planes)
-    state = _state(corrections)
-    path = corrections_path(snapshot.folder, image, snapshot.owner["token"])
-    if not planes:
-        path.unlink(missing_ok=True)
-    elif write and state != known:
-        write_corrections(path, corrections)
+    with snapshot.lock:
+        planes = []
+        for plane, record in snapshot.planes.items():
+            saved = _saved_plane(snapshot, plane, record)
+            if saved is not None:
+                planes.append(saved)
+            yield PAUSE
+        corrections = _corrections(snapshot, image, planes)
+        state = _state(corrections)
+        path = corrections_path(snapshot.folder, image, snapshot.owner["token"])
+        if not planes:
+            path.unlink(missing_ok=True)
+        elif write and state != known:
+            _write(path, corrections)
     return Saved(image, path, state, bool(planes))
+
+
+def _write(path: Path, corrections: Corrections) -> None:
+    try:
+        write_corrections(path, corrections)
+    except OSError as error:
+        if not error.strerror:
+            raise
+        # The folder tells a person where to make room; the file's name is a digest.
+        raise OSError(error.errno, error.strerror, str(path.parent)) from error
 
 
 def _saved_plane(

@@ -45,7 +45,7 @@ class FilterPanel(QWidget):
         self.high_box.setToolTip(
             "The highest score to show; what a person made has none and is left out"
         )
-        self.unreviewed_box = QCheckBox("Not yet reviewed")
+        self.unreviewed_box = QCheckBox("Not reviewed")
         self.unreviewed_box.setToolTip("Show only what was not approved yet")
         self.flagged_box = QCheckBox("With notes")
         self.flagged_box.setToolTip("Show only objects with something to note")

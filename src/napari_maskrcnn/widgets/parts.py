@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
@@ -72,6 +72,10 @@ class StatusLine(QLabel):
         """Take the colours of a theme."""
         self._theme = theme
         self._style()
+
+    def minimumSizeHint(self) -> QSize:
+        """Let no long word, as a file's name is one, make the whole dock wider."""
+        return QSize(0, super().minimumSizeHint().height())
 
     def say(self, text: str, level: str = "info") -> None:
         """Show a sentence.

@@ -104,8 +104,12 @@ class RecoveryBar(QWidget):
             self.recovery.decline(image)
 
     def _on_said(self, sentence: str, level: str) -> None:
-        """Show what went wrong in every bar, what went well where it was asked for."""
-        if self._image is not None or (level == "info" and not self._acting):
+        """Show what went wrong in every bar, what went well where it was asked for.
+
+        Or where a bar still shows what went wrong before.
+        """
+        waited_for = self._acting or self.line.level == "error"
+        if self._image is not None or (level == "info" and not waited_for):
             return
         self._say(sentence, level)
         if level == "info":

@@ -227,7 +227,7 @@ def test_a_failing_disk_leaves_the_file_before(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="no room left on the disk"):
         write_coco(path, [CocoImage("b.png", rings())])
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]

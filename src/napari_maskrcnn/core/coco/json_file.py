@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core.atomic import replacing
@@ -74,7 +73,5 @@ def write_json(path: Path, document: dict[str, Any]) -> None:
         text = json.dumps(document, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise CocoError(f"{path.name}: extra keys are no JSON ({error})") from error
-    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")

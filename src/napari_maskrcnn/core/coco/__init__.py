@@ -10,9 +10,10 @@ from napari_maskrcnn.core.coco.document import (
     Source,
 )
 from napari_maskrcnn.core.coco.errors import CocoError, Fault
+from napari_maskrcnn.core.coco.extents import Extent, box_extent
 from napari_maskrcnn.core.coco.joined import concatenated, joined, parted
 from napari_maskrcnn.core.coco.keypoints import KEYPOINT_THRESHOLD, coco_keypoints
-from napari_maskrcnn.core.coco.objects import CocoObjects, Extent, box_extent
+from napari_maskrcnn.core.coco.objects import CocoObjects
 from napari_maskrcnn.core.coco.overlaps import corrected, with_whole_masks
 from napari_maskrcnn.core.coco.planes import plane_images, split, write_planes
 from napari_maskrcnn.core.coco.read import read_coco

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_maskrcnn.core.class_names import UNUSED
 from napari_maskrcnn.core.coco import extract
+from napari_maskrcnn.core.coco.extents import box_extent
 from napari_maskrcnn.core.coco.keypoints import coco_keypoints
 from napari_maskrcnn.core.coco.runs import Runs, gathered
 from napari_maskrcnn.core.instances import Instances
@@ -18,26 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_maskrcnn.core.coco.extents import Extent
     from napari_maskrcnn.core.skeletons import Skeleton
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Extent:
-    """Outline, area and box of an object where they are known better than by pixels.
-
-    They are what a file says of an object that nobody changed, or a box that never had
-    pixels, and are written as they are: pixels would cost them their decimals.
-    """
-
-    segmentation: Any
-    area: float
-    bbox: Sequence[float]
-
-
-def box_extent(box: Sequence[float] | NDArray[Any]) -> Extent:
-    """Return the extent of an object that is only a box x0, y0, x1, y1."""
-    x0, y0, x1, y1 = (float(value) for value in box)
-    return Extent([], (x1 - x0) * (y1 - y0), [x0, y0, x1 - x0, y1 - y0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from napari_maskrcnn.core.coco.document import Category
+from napari_maskrcnn.core.coco.extents import Extent
 from napari_maskrcnn.core.coco.keypoints import (
     missing_names,
     read_keypoints,
     read_skeleton,
     unnamed_skeleton,
 )
-from napari_maskrcnn.core.coco.objects import CocoObjects, Extent
+from napari_maskrcnn.core.coco.objects import CocoObjects
 from napari_maskrcnn.core.coco.shapes import Shapes
 from napari_maskrcnn.core.coco.values import number, numbers, shown, whole
 

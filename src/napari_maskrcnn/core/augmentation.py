@@ -32,6 +32,8 @@ class Augmentation:
         Standard deviation of the logarithm of the exponent.
     colour : float
         Strength of hue, saturation and contrast jitter on colour images (stain).
+    empty : float
+        Probability of seeing nothing at all, see `core.nothing`, instead of an image.
     upright : bool
         Mirror images left to right, but do not turn them: photographs have an up.
     """
@@ -45,6 +47,7 @@ class Augmentation:
     to_grey: float = 0.15
     gamma: float = 0.35
     colour: float = 0.15
+    empty: float = 0.0
     upright: bool = False
 
     def draw_scale(self, rng: Generator) -> float:

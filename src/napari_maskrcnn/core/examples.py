@@ -13,6 +13,7 @@ from skimage import measure
 from torch.nn import functional
 
 from .augmentation import Augmentation, augment_intensity, view_grid
+from .nothing import draw_nothing
 from .scaling import network_scale
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ def random_view(
         As torchvision's detection models take it: boxes (N, 4) xyxy, labels (N,),
         masks (N, crop, crop) uint8; and see `make_target`.
     """
+    if augmentation.empty and rng.random() < augmentation.empty:
+        nothing = np.zeros((crop, crop), np.int32)
+        image = augment_intensity(draw_nothing(crop, rng), rng, augmentation)
+        return image, make_target(nothing, item.class_ids)
     shape = item.label_image.shape
     scale = _scale(item, native_size, image_size) * augmentation.draw_scale(rng)
     grid = view_grid(

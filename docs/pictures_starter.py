@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core import preload  # noqa: F401  # before scikit-image's own
 
 from skimage import data
-from skimage.color import gray2rgb
+from skimage.color import gray2rgb, rgb2hed
 from skimage.io import imsave
 from skimage.segmentation import find_boundaries
 from skimage.util import img_as_ubyte
@@ -25,14 +25,31 @@ from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.recipe import Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
 YELLOW = (255, 225, 0)
-PICTURES = {
-    "coins": data.coins,
-    "ihc": data.immunohistochemistry,
-    "cell": data.cell,
+
+
+def whole(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image as it is."""
+    return image
+
+
+def haematoxylin(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return how much of the blue stain there is."""
+    blue: NDArray[np.float64] = rgb2hed(image)[..., 0]
+    return blue
+
+
+# What is shown, and what of it is segmented.
+PICTURES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "coins": (data.coins, whole),
+    "ihc": (data.immunohistochemistry, whole),
+    "ihc-haematoxylin": (data.immunohistochemistry, haematoxylin),
+    "cell": (data.cell, whole),
 }
 
 
@@ -54,9 +71,9 @@ def main() -> None:
     parser.add_argument("--model", default="nuclei")
     options = parser.parse_args()
     detector = load_model(options.model, "cpu")
-    for name, load in PICTURES.items():
+    for name, (load, part) in PICTURES.items():
         image = img_as_ubyte(load())
-        _, found = exhaust(detector.segment(image))
+        _, found = exhaust(detector.segment(part(image)))
         kept = Recipe().apply(found)
         path = options.out / f"starter-{name}.png"
         imsave(path, outlined(image, kept.to_label_image()), check_contrast=False)

@@ -35,7 +35,7 @@ TIPS = (
     "What may be wrong with it",
 )
 # Together they fit into the narrowest dock; the notes take what is left over.
-WIDTHS = (22, 36, 80, 42, 42, 42, 40)
+WIDTHS = (20, 34, 80, 40, 49, 42, 39)
 DASH = "\N{EN DASH}"
 
 

@@ -10,6 +10,7 @@ from napari_maskrcnn.core import sizing
 
 import numpy as np
 import pytest
+import torch
 from skimage import data
 from skimage.transform import resize
 
@@ -89,16 +90,16 @@ def test_nearly_the_same_size_is_not_assumed_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scales: list[float] = []
-    look = sizing._look
 
-    def counted(network: Any, plane: Any, scale: float, *rest: Any) -> Any:
+    def blind(_network: Any, _plane: Any, scale: float, *_: Any) -> Any:
         scales.append(scale)
-        return look(network, plane, scale, *rest)
+        yield
+        return sizing._Pass(*np.zeros((3, 0)), None)
 
-    monkeypatch.setattr(sizing, "_look", counted)
+    monkeypatch.setattr(sizing, "_look", blind)
     for usual_size, expected in ((130.0, 4), (38.0, 5)):
         scales.clear()
-        used_to(usual_size).encode(np.zeros((64, 64)))
+        used_to(usual_size).encode(field(24)[:64, :64])
         assert len(scales) == expected
         assert scales[0] == 33 / usual_size
 
@@ -134,6 +135,14 @@ def test_a_cap_for_one_image_does_not_change_the_size_of_the_next() -> None:
     size = detector.encode(image).object_size
     detector.detect(image, max_detections=3)
     assert detector.encode(image).object_size == size
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (40, 50, 3)])
+def test_an_even_ground_is_not_looked_at(shape: tuple[int, ...]) -> None:
+    plane = np.full(shape, 0.3, np.float32)
+    # There is no network that could be asked.
+    work = sizing.estimate_object_size(None, plane, 33.0, torch.float32)  # type: ignore[arg-type]
+    assert exhaust(work) == sizing.SizeEstimate(24.0, 24.0)
 
 
 def test_contrast_in_and_around_a_box() -> None:

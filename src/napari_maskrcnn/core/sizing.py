@@ -121,6 +121,9 @@ def estimate_object_size(
     # Whether a pass is trusted, its weight, and what it measured. Of a few objects
     # between two assumed sizes none is trusted.
     best = (False, 0.0, SizeEstimate(sizes[0], sizes[0]))
+    if not np.ptp(plane):
+        # An even ground: a dead frame, a single pixel. Nothing in it has a size.
+        return best[2]
     least_contrast = LEAST_CONTRAST * float(plane.mean(axis=2).std())
     waiting, tried = deque(sizes), list[float]()
     measured = sizes[0]

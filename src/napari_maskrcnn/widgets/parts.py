@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from napari.utils.theme import get_theme
@@ -20,7 +21,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from napari.utils.theme import Theme
 
@@ -103,6 +104,38 @@ class StatusLine(QLabel):
         self.setStyleSheet(f"QLabel {{ {border} padding: 2px 0px 2px 6px; }}")
 
 
+class ProgressBar(QProgressBar):
+    """A progress bar that is painted with the next frame.
+
+    Qt's paints itself at once, and with itself whatever waits to be painted in the
+    window. In the middle of a change of the layers that is a canvas half put together,
+    and the graphics driver may crash over it.
+    """
+
+    def setRange(self, minimum: int, maximum: int) -> None:
+        """Set the ends."""
+        with self._painted_later():
+            super().setRange(minimum, maximum)
+
+    def setValue(self, value: int) -> None:
+        """Show how far it is."""
+        with self._painted_later():
+            super().setValue(value)
+
+    def reset(self) -> None:
+        """Show nothing."""
+        with self._painted_later():
+            super().reset()
+
+    @contextmanager
+    def _painted_later(self) -> Iterator[None]:
+        self.setUpdatesEnabled(False)
+        try:
+            yield
+        finally:
+            self.setUpdatesEnabled(True)
+
+
 class ProgressRow(QWidget):
     """How far a run has come, and the button that stops it.
 
@@ -114,7 +147,7 @@ class ProgressRow(QWidget):
 
     def __init__(self, bar_tip: str, cancel_tip: str) -> None:
         super().__init__()
-        self.bar = QProgressBar()
+        self.bar = ProgressBar()
         self.bar.setToolTip(bar_tip)
         self.cancel_button = button("Cancel", cancel_tip)
         self.cancel_button.setEnabled(False)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_maskrcnn.viewer.actions import action_named
 from napari_maskrcnn.widgets.filter_panel import FilterPanel
 from napari_maskrcnn.widgets.object_model import ObjectModel
 from napari_maskrcnn.widgets.object_table import ObjectTable
-from napari_maskrcnn.widgets.parts import action_button, row
+from napari_maskrcnn.widgets.parts import ProgressBar, action_button, row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ class ReviewList(QWidget):
         super().__init__(parent)
         self._listing: Listing | None = None
         self._colours: Mapping[str, str] = {}
-        self.progress_bar = QProgressBar()
+        self.progress_bar = ProgressBar()
         self.progress_bar.setToolTip("The objects on this plane that you approved")
         self.filters = FilterPanel()
         self.model = ObjectModel(self)

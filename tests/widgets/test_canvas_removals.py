@@ -31,3 +31,19 @@ def test_a_layer_is_removed_in_the_context_of_the_canvas(
     viewer.layers.remove(labels)
     widget.session.release()
     assert current == [True]
+
+
+def test_the_canvas_is_current_between_frames(viewer: Any, qtbot: QtBot) -> None:
+    viewer.window.resize(1100, 900)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-maskrcnn", "Review")
+    qtbot.waitUntil(widget.isVisible)
+    viewer.add_image(np.eye(32))
+    canvas: Any = canvas_in(widget.window())
+    qtbot.waitUntil(lambda: canvas.isValid())
+    canvas.doneCurrent()
+    with qtbot.waitSignal(canvas.frameSwapped):
+        # As a progress bar does it, in the middle of anything.
+        canvas.repaint()
+    current = QOpenGLContext.currentContext() is canvas.context()
+    widget.session.release()
+    assert current

@@ -5,7 +5,9 @@ whichever context is current.  Between two frames that is Qt's, which puts the w
 together, or another viewer's.  There the names of the canvas are not its own, and what
 is deleted stays bound in the canvas: the next frames draw with it, and with Mesa's
 software driver the process dies in ``glDrawArrays``.  Acts of ours remove layers too,
-such as the regions of Review, so the canvas is made current first.
+such as the regions of Review, so the canvas is made current first; and after each
+frame, for what napari deletes without a word before, and for frames that are drawn
+while a layer is being removed.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class CanvasRemovals(QObject):
-    """Makes a viewer's canvas current before one of its layers is removed.
+    """Makes a viewer's canvas current after each frame and before a layer is removed.
 
     Parameters
     ----------
@@ -36,11 +38,12 @@ class CanvasRemovals(QObject):
         super().__init__(session)
         self._canvas: Any = canvas
         canvas.destroyed.connect(self._forget)
+        canvas.frameSwapped.connect(self._make_current)
         viewer = session.viewer
         if viewer is not None:
-            viewer.layers.events.removing.connect(self._on_removing)
+            viewer.layers.events.removing.connect(self._make_current)
 
-    def _on_removing(self, _event: Any = None) -> None:
+    def _make_current(self, _event: Any = None) -> None:
         if self._canvas is not None:
             self._canvas.makeCurrent()
 

@@ -107,9 +107,8 @@ class StatusLine(QLabel):
 class ProgressBar(QProgressBar):
     """A progress bar that is painted with the next frame.
 
-    Qt's paints itself at once, and with itself whatever waits to be painted in the
-    window. In the middle of a change of the layers that is a canvas half put together,
-    and the graphics driver may crash over it.
+    Qt's paints itself at once, and the canvas with it: in the middle of whatever
+    change of the layers the number followed, and for each number anew.
     """
 
     def setRange(self, minimum: int, maximum: int) -> None:

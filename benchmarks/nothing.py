@@ -3,7 +3,8 @@
     python benchmarks/nothing.py [MODEL ...]
 
 segments pictures without objects by default settings and prints how many objects each
-model, a name or a file, finds in them. The sum of a column should be 0.
+model, a name or a file, finds in them, and whether a warning says that the image looks
+like noise. The sum of a column should be 0.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from napari_maskrcnn.core.detector import load_model
+from napari_maskrcnn.core.image_warnings import NOISE_WARNING
 from napari_maskrcnn.core.progress import exhaust
 from napari_maskrcnn.core.recipe import Recipe
 
@@ -71,8 +73,10 @@ def main() -> None:
             _, found = exhaust(detector.segment(picture))
             counts.append(len(Recipe().apply(found)))
         total += counts
-        print(f"{name:36s}", *(f"{count:6d}" for count in counts), flush=True)
-    print(f"{'sum':36s}", *(f"{count:6d}" for count in total))
+        told = "  warned" if NOISE_WARNING in found.warnings else ""
+        columns = "".join(f"{count:7d}" for count in counts)
+        print(f"{name:36s}{columns}{told}", flush=True)
+    print(f"{'sum':36s}" + "".join(f"{count:7d}" for count in total))
 
 
 if __name__ == "__main__":

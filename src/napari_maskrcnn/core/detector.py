@@ -11,6 +11,7 @@ from .encode_image import encode_image
 from .encoding import EncodeSettings, Encoding
 from .folding import fold_normalisations
 from .heads import detect_in_encoding
+from .image_warnings import image_warnings
 from .images import image_plane
 from .memory import SMALLEST_WINDOW, MemoryLadder
 from .model_list import find_model
@@ -37,10 +38,6 @@ PROPOSALS_PER_OBJECT = 4.0
 # Network pixels; GPUs like large windows, a processor's caches do not.
 WINDOWS = {"cuda": 2048, "mps": 1536, "cpu": 1024}
 HALO = 128
-SIZE_WARNING = (
-    "This model resizes every image to one size: the object size of {:g} pixels makes "
-    "no difference"
-)
 
 
 class Detector:
@@ -230,9 +227,7 @@ class Detector:
         yield Progress(0, 0, "Preparing the image")
         # A cap for another image has no say in how large the objects are here.
         self.network.roi_heads.detections_per_img = self._max_detections
-        warnings: list[str] = []
-        if self.native_size is None and recipe.object_size is not None:
-            warnings.append(SIZE_WARNING.format(recipe.object_size))
+        warnings = image_warnings(plane, self.native_size, recipe.object_size)
 
         def attempt() -> Generator[Progress, None, Encoding]:
             return (

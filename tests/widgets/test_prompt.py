@@ -36,7 +36,7 @@ def widget(viewer: Any, qtbot: QtBot) -> Iterator[PromptWidget]:
     keeper = widget.recovery_bar.recovery
     yield widget
     session.release()
-    for jobs in (widget.tool.jobs, keeper.jobs):
+    for jobs in (widget.tool.jobs, keeper.queue.jobs):
         qtbot.waitUntil(lambda jobs=jobs: jobs._leaving is None, timeout=20_000)
 
 

@@ -263,6 +263,40 @@ def test_a_save_under_way_loses_nothing(
     assert saved.summary.reviewed == (end == "layer")
 
 
+def test_a_save_that_waits_does_not_overwrite_a_later_one(
+    viewer: Any,
+    session: Session,
+    keeper: Recovery,
+    folder: Path,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saving, go_on = threading.Event(), threading.Event()
+
+    def held_up(*arguments: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            saving.set()
+            go_on.wait(20)
+        return real(*arguments)
+
+    real = recovery_job._saved_plane
+    layers = [take(session, viewer.add_image(pixels(seed))) for seed in range(2)]
+    settle(keeper, qtbot)
+    monkeypatch.setattr(recovery_job, "_saved_plane", held_up)
+    for labels in layers:
+        paint(labels, 9)
+    qtbot.waitUntil(saving.is_set, timeout=20_000)
+    (behind,) = (x for x in layers if keeper.queue._waiting[0].about() is x)  # type: ignore[operator]
+    table = behind.features.copy()
+    table.loc[table["index"] == 2, "reviewed"] = True
+    behind.features = table
+    viewer.layers.remove(behind)
+    go_on.set()
+    settle(keeper, qtbot)
+    reviewed = [read_corrections(path).summary.reviewed for path in files(folder)]
+    assert sorted(reviewed) == [0, 1]
+
+
 def test_what_could_not_be_saved_is_tried_again(
     session: Session,
     keeper: Recovery,

@@ -91,6 +91,29 @@ def paint(labels: Labels, index: int) -> None:
     labels.paint((34, 30), index)
 
 
+def approve(labels: Labels, index: int) -> None:
+    table = labels.features.copy()
+    table.loc[table["index"] == index, "reviewed"] = True
+    labels.features = table
+
+
+def hold_up(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> tuple[threading.Event, threading.Event]:
+    """Let saves in threads wait at a step: one event says so, the other ends it."""
+    waiting, go_on = threading.Event(), threading.Event()
+    real = getattr(recovery_job, step)
+
+    def held_up(*arguments: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            waiting.set()
+            go_on.wait(20)
+        return real(*arguments)
+
+    monkeypatch.setattr(recovery_job, step, held_up)
+    return waiting, go_on
+
+
 def files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.exists() else []
 
@@ -138,9 +161,7 @@ def test_marks_count_as_work(
     session: Session, keeper: Recovery, image: Image, folder: Path, qtbot: QtBot
 ) -> None:
     labels = take(session, image)
-    table = labels.features.copy()
-    table.loc[table["index"] == 2, "reviewed"] = True
-    labels.features = table
+    approve(labels, 2)
     settle(keeper, qtbot)
     (path,) = files(folder)
     assert read_corrections(path).summary.reviewed == 1
@@ -230,25 +251,14 @@ def test_a_save_under_way_loses_nothing(
     end: str,
     step: str,
 ) -> None:
-    saving, go_on = threading.Event(), threading.Event()
-
-    def held_up(*arguments: Any) -> Any:
-        if threading.current_thread() is not threading.main_thread():
-            saving.set()
-            go_on.wait(20)
-        return real(*arguments)
-
-    real = getattr(recovery_job, step)
     labels = take(session, image)
     settle(keeper, qtbot)
-    monkeypatch.setattr(recovery_job, step, held_up)
+    saving, go_on = hold_up(step, monkeypatch)
     paint(labels, 9)
     qtbot.waitUntil(saving.is_set, timeout=20_000)
     if end == "layer":
         # What the save that is under way does not know.
-        table = labels.features.copy()
-        table.loc[table["index"] == 2, "reviewed"] = True
-        labels.features = table
+        approve(labels, 2)
     painted = labels.data.copy()
     threading.Timer(0.2, go_on.set).start()
     if end == "window":
@@ -271,25 +281,14 @@ def test_a_save_that_waits_does_not_overwrite_a_later_one(
     qtbot: QtBot,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    saving, go_on = threading.Event(), threading.Event()
-
-    def held_up(*arguments: Any) -> Any:
-        if threading.current_thread() is not threading.main_thread():
-            saving.set()
-            go_on.wait(20)
-        return real(*arguments)
-
-    real = recovery_job._saved_plane
     layers = [take(session, viewer.add_image(pixels(seed))) for seed in range(2)]
     settle(keeper, qtbot)
-    monkeypatch.setattr(recovery_job, "_saved_plane", held_up)
+    saving, go_on = hold_up("_saved_plane", monkeypatch)
     for labels in layers:
         paint(labels, 9)
     qtbot.waitUntil(saving.is_set, timeout=20_000)
     (behind,) = (x for x in layers if keeper.queue._waiting[0].about() is x)  # type: ignore[operator]
-    table = behind.features.copy()
-    table.loc[table["index"] == 2, "reviewed"] = True
-    behind.features = table
+    approve(behind, 2)
     viewer.layers.remove(behind)
     go_on.set()
     settle(keeper, qtbot)

@@ -9,6 +9,8 @@ from napari_maskrcnn.core import preload  # noqa: F401
 import numpy as np
 import torch
 
+from .images import scale_intensity
+
 if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
 # Standard deviations of the smoothing, in pixels that the network sees: from grain to
 # clouds several objects wide.
 FINEST, COARSEST = 0.4, 16.0
-# Between these percentiles images are stretched before a network sees them.
-_STRETCH = (1.0, 99.8)
 
 
 def draw_nothing(size: int, rng: Generator) -> Tensor:
@@ -45,9 +45,9 @@ def draw_nothing(size: int, rng: Generator) -> Tensor:
     for _ in range(rng.integers(1, 4)):
         sigma = np.exp(rng.uniform(np.log(FINEST), np.log(COARSEST)))
         values += rng.uniform(0.2, 1) * _smooth_noise(values.shape, sigma, rng)
-    low, high = np.percentile(values, _STRETCH)
-    values = ((values - low) / (high - low)).clip(0, 1)
-    return torch.from_numpy(values.astype(np.float32)).expand(3, -1, -1).contiguous()
+    # As images are before a network sees them.
+    stretched = torch.from_numpy(scale_intensity(values))
+    return stretched.expand(3, -1, -1).contiguous()
 
 
 def _smooth_noise(

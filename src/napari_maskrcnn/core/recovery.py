@@ -21,6 +21,7 @@ import numpy as np
 
 from .atomic import replacing
 from .corrections import Corrections, ImageIdentity, SavedPlane, Summary
+from .words import one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -235,5 +236,5 @@ def _plain(value: Any) -> Any:
 
 
 def _damaged(path: Path, error: BaseException) -> str:
-    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    reason = one_line(error)[:120] or type(error).__name__
     return f"the saved corrections {path.name} are damaged: {reason}"

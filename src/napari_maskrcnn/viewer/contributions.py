@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_maskrcnn.core.words import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -38,7 +40,7 @@ def open_coco(path: str | list[str]) -> list[Any]:
     try:
         layers, problems = read_layers(file)
     except (ValueError, OSError, MemoryError) as error:
-        show_error(f"{file.name} was not opened: {' '.join(str(error).split())}")
+        show_error(f"{file.name} was not opened: {one_line(error)}")
         return [(None,)]
     if problems:
         lines = problems[:_MOST_FAULTS]

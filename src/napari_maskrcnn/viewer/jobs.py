@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_maskrcnn.core.progress import Progress, relay
 from napari_maskrcnn.core.steady import Pace, SteadySize, frame_words
+from napari_maskrcnn.core.words import one_line
 from napari_maskrcnn.viewer.encodings import KeptEncoding, encoding_key
 from napari_maskrcnn.viewer.layers import PlaneSource
 from napari_maskrcnn.viewer.torch_start import import_torch
@@ -241,7 +242,7 @@ def _fetched(source: PlaneSource) -> NDArray[Any]:
     except MemoryError:
         raise
     except Exception as error:
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = one_line(error) or type(error).__name__
         raise UnreadableError(text) from error
 
 

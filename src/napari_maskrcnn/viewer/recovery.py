@@ -115,7 +115,7 @@ class Recovery(QObject):
 
     def _follow(self) -> None:
         """Listen to the labels of every image, and look for files of new images."""
-        if self._released:
+        if self.files.closed:
             return
         for image in self.session.images():
             if image not in self._identities:
@@ -129,7 +129,7 @@ class Recovery(QObject):
                 labels.events.metadata.connect(self._on_changed)
 
     def _on_changed(self, event: Any) -> None:
-        if self._released:
+        if self.files.closed:
             return
         labels = event.source
         plane = self.session.plane_of(labels)
@@ -139,14 +139,10 @@ class Recovery(QObject):
         if not self._timer.isActive():
             self._timer.start(DELAY_MS)
 
-    @property
-    def _released(self) -> bool:
-        return self.files.closed
-
     def _on_removing(self, event: Any) -> None:
         """Save what was not saved yet before a layer goes."""
         viewer = self.session.viewer
-        if viewer is None or self._released:
+        if viewer is None or self.files.closed:
             return
         layer = viewer.layers[event.index]
         labels = (
@@ -228,7 +224,7 @@ class Recovery(QObject):
 
     def _on_not_saved(self, reference: weakref.ref[Labels], sentence: str) -> None:
         labels = reference()
-        if labels is None or self._released:
+        if labels is None or self.files.closed:
             return
         self._failing = True
         self._dirty.add(labels)
